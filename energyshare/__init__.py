@@ -1,0 +1,1 @@
+"""A trusted network for sharing distributed energy on Ethereum-compatible chains."""

@@ -1,0 +1,198 @@
+"""One end of the lock, read from its chain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from eth_utils.crypto import keccak
+from web3.contract import Contract
+from web3.types import EventData
+
+from energyshare.bridge.packet import OutboxBroken, rehash
+from energyshare.bridge.transfer import LockIdentity, Purpose, Refusal, Transfer
+from energyshare.chain.connection import Chain
+
+__all__ = ["Credit", "LockEnd", "LockedTransfer", "RouteState"]
+
+
+@dataclass(frozen=True, slots=True)
+class RouteState:
+    """A route as a lock holds it; `ITransactionLock.RouteState`."""
+
+    outbox: bytes
+    inbox: bytes
+    outbox_position: int
+    inbox_position: int
+    pool: int
+    """In lots."""
+    lot: int
+    """Base units of this chain's asset."""
+    peer_lot: int
+    frozen: bool
+    peer: str
+    confirmations: int
+    light_client: str
+
+
+@dataclass(frozen=True, slots=True)
+class LockedTransfer:
+    """A transfer in the outbox, with who put it there."""
+
+    position: int
+    sender: str
+    """The lock itself for a bounce, the market for a purchase."""
+    transfer: Transfer
+    transaction_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Credit:
+    """How the destination processed a transfer."""
+
+    position: int
+    """Of the transfer in the source's outbox."""
+    block_number: int
+    """Of the destination."""
+    transaction_hash: bytes
+    recipient: str | None
+    """Who was paid; None for a bounce or a claim that waits."""
+    amount: int
+    """In base units of the destination; 0 where nobody was paid."""
+    purpose: Purpose | None
+    refusal: Refusal
+    bounce_position: int | None
+    """In the destination's own outbox."""
+
+
+class LockEnd:
+    """A lock and its chain. Reads only; nothing here sends a transaction.
+
+    The transfers of each outbox are kept in memory once read, and read again when they do not hash to the
+    outbox (a reorganisation).
+    """
+
+    def __init__(self, chain: Chain, address: str, deployed_at: int) -> None:
+        """`deployed_at` is the block where reading of events starts."""
+        self.chain = chain
+        self.contract: Contract = chain.contract("TransactionLock", address)
+        self.address = address
+        self.deployed_at = deployed_at
+        self.identity = LockIdentity(chain.chain_id, chain.genesis_hash, address)
+        self._transfers: dict[bytes, dict[int, LockedTransfer]] = {}
+        self._read_to: dict[bytes, int] = {}
+
+    def route_state(self, route: bytes, block: int | None = None) -> RouteState:
+        """The route as of `block`, by default the latest."""
+        raw = self.chain.call(self.contract.functions.routeState(route), "latest" if block is None else block)
+        return RouteState(*raw)
+
+    def transfers(self, route: bytes, first: int, last: int, block: int) -> list[LockedTransfer]:
+        """Transfers `first` to `last` of the outbox of `route`, all locked by `block`.
+
+        Raises:
+            OutboxBroken: The node's logs lack one of them.
+        """
+        known = self._transfers.setdefault(route, {})
+        start = self._read_to.get(route, self.deployed_at - 1) + 1
+        if start <= block:
+            for event in self._events("Locked", route, start, block):
+                position = event["args"]["position"]
+                known[position] = LockedTransfer(
+                    position,
+                    event["args"]["sender"],
+                    Transfer.from_packed(event["args"]["word1"] + event["args"]["word2"]),
+                    bytes(event["transactionHash"]),
+                )
+            self._read_to[route] = block
+        missing = [position for position in range(first, last + 1) if position not in known]
+        if missing:
+            self.forget(route)
+            raise OutboxBroken(
+                f"{self.chain.name} chain: no event for transfer {missing[0]} up to block {block}: "
+                "the node's logs and state disagree; wait for it to settle or use another node"
+            )
+        return [known[position] for position in range(first, last + 1)]
+
+    def checked_transfers(
+        self, route: bytes, inbox: bytes, first: int, last: int, outbox: bytes, block: int
+    ) -> list[LockedTransfer]:
+        """`transfers`, held to the hashes on both sides. Raises OutboxBroken, and forgets what it read."""
+        found = self.transfers(route, first, last, block)
+        try:
+            rehash(inbox, [locked.transfer.packed() for locked in found], outbox)
+        except OutboxBroken:
+            self.forget(route)
+            raise
+        return found
+
+    def forget(self, route: bytes) -> None:
+        """Read the events of `route` anew when they are needed next."""
+        self._transfers.pop(route, None)
+        self._read_to.pop(route, None)
+
+    def discard(self, route: bytes, up_to: int) -> None:
+        """Drop transfers that nobody needs any more from memory."""
+        known = self._transfers.get(route, {})
+        for position in [position for position in known if position <= up_to]:
+            del known[position]
+
+    def credits(self, route: bytes, to_block: int | None = None) -> list[Credit]:
+        """How every transfer that came in by `route` so far was processed, in order."""
+        block = self.chain.height() if to_block is None else to_block
+        found = [
+            *(self._credit(event) for event in self._events("Credited", route, self.deployed_at, block)),
+            *(self._bounce(event) for event in self._events("Bounced", route, self.deployed_at, block)),
+            *(self._wait(event) for event in self._events("ClaimWaiting", route, self.deployed_at, block)),
+        ]
+        return sorted(found, key=lambda credit: credit.position)
+
+    def _events(self, name: str, route: bytes, from_block: int, to_block: int) -> Iterator[EventData]:
+        event: Any = self.contract.events[name]()
+        topic = keccak(text=event.signature)
+        topics: Sequence[Any] = ["0x" + topic.hex(), "0x" + route.hex()]
+        for log in self.chain.logs(self.address, topics, from_block, to_block):
+            yield event.process_log(log)
+
+    @staticmethod
+    def _credit(event: EventData) -> Credit:
+        args = event["args"]
+        return Credit(
+            args["position"],
+            event["blockNumber"],
+            bytes(event["transactionHash"]),
+            args["recipient"],
+            args["amount"],
+            Purpose(args["purpose"]),
+            Refusal.NONE,
+            None,
+        )
+
+    @staticmethod
+    def _bounce(event: EventData) -> Credit:
+        args = event["args"]
+        return Credit(
+            args["position"],
+            event["blockNumber"],
+            bytes(event["transactionHash"]),
+            None,
+            0,
+            None,
+            Refusal(args["reason"]),
+            args["bouncePosition"],
+        )
+
+    @staticmethod
+    def _wait(event: EventData) -> Credit:
+        args = event["args"]
+        return Credit(
+            args["position"],
+            event["blockNumber"],
+            bytes(event["transactionHash"]),
+            None,
+            0,
+            Purpose.BOUNCE,
+            Refusal(args["reason"]),
+            None,
+        )

@@ -1,0 +1,124 @@
+"""A sealer over HTTP: what runs beside a real node, and how a relayer asks it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import urllib.error
+import urllib.parse
+import urllib.request
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from energyshare.bridge.sealer import Seal, Sealer, SealRefused
+from energyshare.errors import ChainError, EnergyShareError
+
+__all__ = ["RemoteSealer", "SealerService"]
+
+logger = logging.getLogger(__name__)
+
+
+class SealerService:
+    """Serves `GET /` (who it is) and `GET /seal/NUMBER` (its signature of that block), JSON both.
+
+    It holds no secret but the key and changes nothing but its journal, so that it may be asked by anyone: what
+    it would sign is what its node shows everybody.
+    """
+
+    def __init__(self, sealer: Sealer, host: str = "127.0.0.1", port: int = 0) -> None:
+        """Bind at once. `port` 0 takes a free one."""
+        self.sealer = sealer
+        try:
+            self._server = ThreadingHTTPServer((host, port), _handler(sealer))
+        except OSError as error:
+            raise EnergyShareError(f"cannot listen on {host}:{port}: {error.strerror}; name a free port") from error
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, name="sealer", daemon=True)
+
+    @property
+    def url(self) -> str:
+        host, port = self._server.server_address[:2]
+        return f"http://{host!s}:{port}"
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def _handler(sealer: Sealer) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            try:
+                status, body = _answer(sealer, urllib.parse.urlsplit(self.path).path)
+            except SealRefused as error:
+                status, body = HTTPStatus.CONFLICT, {"error": str(error)}
+            except ChainError as error:
+                status, body = HTTPStatus.SERVICE_UNAVAILABLE, {"error": str(error)}
+            content = json.dumps(body).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+            logger.debug(format, *args)
+
+    return Handler
+
+
+def _answer(sealer: Sealer, path: str) -> tuple[HTTPStatus, dict[str, object]]:
+    chain = sealer.chain
+    if path == "/":
+        return HTTPStatus.OK, {
+            "sealer": sealer.account.address,
+            "chain_id": chain.chain_id,
+            "genesis_hash": "0x" + chain.genesis_hash.hex(),
+            "height": chain.height(),
+        }
+    folder, _, number = path[1:].partition("/")
+    if folder != "seal" or not (number.isascii() and number.isdecimal()) or len(number) > 20:
+        return HTTPStatus.NOT_FOUND, {"error": f"no {path} here: ask for / or /seal/NUMBER"}
+    seal = sealer.seal(int(number))
+    return HTTPStatus.OK, {
+        "sealer": seal.sealer,
+        "number": seal.number,
+        "block_hash": "0x" + seal.block_hash.hex(),
+        "signature": "0x" + seal.signature.hex(),
+    }
+
+
+class RemoteSealer:
+    """A sealer at a URL. What it says is checked by the relayer and again by the light client."""
+
+    def __init__(self, url: str, timeout_s: float = 5) -> None:
+        self.url = url.rstrip("/")
+        self._timeout_s = timeout_s
+
+    def seal(self, number: int) -> Seal:
+        """Raises SealRefused where the sealer says no, EnergyShareError where it says nothing of use."""
+        try:
+            with urllib.request.urlopen(f"{self.url}/seal/{number}", timeout=self._timeout_s) as response:  # noqa: S310
+                body = json.load(response)
+            return Seal(
+                body["sealer"],
+                body["number"],
+                bytes.fromhex(body["block_hash"][2:]),
+                bytes.fromhex(body["signature"][2:]),
+            )
+        except urllib.error.HTTPError as error:
+            raise SealRefused(f"sealer {self.url}: {_reason(error)}") from error
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise EnergyShareError(f"sealer {self.url} does not answer: {error}; is it running?") from error
+
+
+def _reason(error: urllib.error.HTTPError) -> str:
+    try:
+        return str(json.load(error)["error"])
+    except (ValueError, KeyError, TypeError):
+        return f"HTTP {error.code}"

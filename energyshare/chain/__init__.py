@@ -1,0 +1,1 @@
+"""One chain, whatever runs it: connection, headers, proofs, keys and development chains."""

@@ -1,0 +1,1 @@
+"""Putting a network onto two chains, and finding it again."""
