@@ -8,16 +8,22 @@ import threading
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, TypeVar
+
+from eth_utils.address import to_checksum_address
 
 from energyshare.bridge.sealer import Seal, Sealer, SealRefused
 from energyshare.errors import ChainError, EnergyShareError
 
-__all__ = ["RemoteSealer", "SealerService"]
+__all__ = ["RemoteSealer", "SealerIdentity", "SealerService"]
 
 logger = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
 
 
 class SealerService:
@@ -93,6 +99,15 @@ def _answer(sealer: Sealer, path: str) -> tuple[HTTPStatus, dict[str, object]]:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class SealerIdentity:
+    """Who a sealer says it is."""
+
+    sealer: str
+    chain_id: int
+    genesis_hash: bytes
+
+
 class RemoteSealer:
     """A sealer at a URL. What it says is checked by the relayer and again by the light client."""
 
@@ -100,17 +115,31 @@ class RemoteSealer:
         self.url = url.rstrip("/")
         self._timeout_s = timeout_s
 
+    def identity(self) -> SealerIdentity:
+        """Whom it seals for. Raises EnergyShareError where it says nothing of use."""
+        return self._ask(
+            "/",
+            lambda body: SealerIdentity(
+                to_checksum_address(body["sealer"]), int(body["chain_id"]), bytes.fromhex(body["genesis_hash"][2:])
+            ),
+        )
+
     def seal(self, number: int) -> Seal:
         """Raises SealRefused where the sealer says no, EnergyShareError where it says nothing of use."""
-        try:
-            with urllib.request.urlopen(f"{self.url}/seal/{number}", timeout=self._timeout_s) as response:  # noqa: S310
-                body = json.load(response)
-            return Seal(
+        return self._ask(
+            f"/seal/{number}",
+            lambda body: Seal(
                 body["sealer"],
                 body["number"],
                 bytes.fromhex(body["block_hash"][2:]),
                 bytes.fromhex(body["signature"][2:]),
-            )
+            ),
+        )
+
+    def _ask(self, path: str, read: Callable[[Any], Answer]) -> Answer:
+        try:
+            with urllib.request.urlopen(self.url + path, timeout=self._timeout_s) as response:
+                return read(json.load(response))
         except urllib.error.HTTPError as error:
             raise SealRefused(f"sealer {self.url}: {_reason(error)}") from error
         except (OSError, ValueError, KeyError, TypeError) as error:

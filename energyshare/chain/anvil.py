@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 import socket
 import subprocess
@@ -50,8 +51,8 @@ class Anvil:
     ) -> None:
         """Start anvil and wait until it answers. Raises ChainError if it cannot.
 
-        `block_time` is in seconds, None mines every transaction at once; `port` None takes a free
-        one; the first 20 bytes of `salt` make the genesis hash unique.
+        `block_time` is in seconds, None mines every transaction at once; `port` None or 0 takes a
+        free one; the first 20 bytes of `salt` make the genesis hash unique.
         """
         program = executable or find_anvil()
         self.chain_id = chain_id
@@ -59,12 +60,12 @@ class Anvil:
         self._coinbase = "0x" + salt[:20].ljust(20, b"\0").hex()
         genesis = _genesis(chain_id, alloc or {}, self._coinbase, gas_limit)
         for attempt in range(_PORT_ATTEMPTS):
-            self.port = _free_port() if port is None else port
+            self.port = port or _free_port()
             try:
                 self._start(program, genesis, block_time, gas_limit)
                 return
             except _PortTaken:
-                if port is not None or attempt == _PORT_ATTEMPTS - 1:
+                if port or attempt == _PORT_ATTEMPTS - 1:
                     raise
 
     @property
@@ -80,7 +81,7 @@ class Anvil:
             provider.close()
             self.stop()
 
-        return Chain(name, Web3(provider), on_close=close)
+        return Chain(name, Web3(provider), url=self.url, on_close=close)
 
     def stop(self) -> None:
         """Kill the node and wait until it is gone. May be called again."""
@@ -88,6 +89,7 @@ class Anvil:
             if pipe is not None:
                 pipe.close()
         self._guardian.wait()
+        self._errors.close()
 
     def __enter__(self) -> Anvil:
         return self
@@ -111,10 +113,12 @@ class Anvil:
             ]
             if not _is_free(self.port):
                 raise _PortTaken(self.port)
+            self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the process
             self._guardian = subprocess.Popen(
                 [sys.executable, "-I", "-S", str(_GUARDIAN), str(folder), *command],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
+                stderr=self._errors,
                 start_new_session=True,
             )
         except BaseException:
@@ -122,7 +126,7 @@ class Anvil:
             raise
         try:
             self.pid = self._read_pid()
-            self._wait_until_ready(folder / "stderr")
+            self._wait_until_ready()
         except BaseException:
             self.stop()
             raise
@@ -135,13 +139,12 @@ class Anvil:
             raise ChainError("anvil could not be started: check that it is executable, or use --chain py-evm")
         return int(line)
 
-    def _wait_until_ready(self, errors: Path) -> None:
+    def _wait_until_ready(self) -> None:
         provider = HttpProvider(self.url)
         deadline = time.monotonic() + START_TIMEOUT
-        complaint = ""
         while time.monotonic() < deadline:
-            complaint = errors.read_text(errors="replace") if errors.exists() else complaint
             if self._guardian.poll() is not None:
+                complaint = os.pread(self._errors.fileno(), 2_000, 0).decode(errors="replace")
                 if "in use" in complaint:
                     raise _PortTaken(self.port)
                 reason = " ".join(complaint.split()) or f"exit status {self._guardian.returncode}"

@@ -28,21 +28,20 @@ from energyshare.chain.sending import (
     poll,
     read_log,
 )
-from energyshare.chain.transport import HttpProvider, provider_of, request
+from energyshare.chain.transport import HttpProvider, Request, batch, provider_of, request
 from energyshare.contracts import artifact
-from energyshare.errors import ChainError, RpcError, TransactionReverted
+from energyshare.errors import ChainError, HeaderError, RpcError, TransactionReverted
 
 Topic = bytes | str | Sequence[bytes | str] | None
 """A log topic, several of which one must match, or None for any."""
-
-_METHOD_NOT_FOUND = -32601
-_NO_METHOD = (_METHOD_NOT_FOUND, -32600, -32602, -32604)
 
 
 class Chain:
     """A connection to one chain. Thread-safe; use it as a context manager or `close` it."""
 
-    def __init__(self, name: str, w3: Web3, *, on_close: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self, name: str, w3: Web3, *, url: str | None = None, on_close: Callable[[], None] | None = None
+    ) -> None:
         """`name` appears in errors; `on_close` stops what runs the chain, if that is ours."""
         # Formats of block heads differ between consensus algorithms, and every transaction is
         # signed here: neither is for web3 to check.
@@ -50,6 +49,8 @@ class Chain:
             if w3.middleware_onion.get(layer) is not None:
                 w3.middleware_onion.remove(layer)
         self.name = name
+        self.url = url
+        """Where other processes reach the chain, None if it lives in this one alone."""
         self.w3 = w3
         self._provider = provider_of(w3)
         self._on_close = on_close
@@ -67,7 +68,7 @@ class Chain:
         """Connect to a node by its URL. Raises ChainError if none answers within seconds."""
         provider = HttpProvider(url)
         provider.dial()
-        return cls(name, Web3(provider), on_close=provider.close)
+        return cls(name, Web3(provider), url=url, on_close=provider.close)
 
     def __enter__(self) -> Chain:
         return self
@@ -93,21 +94,26 @@ class Chain:
         return int(self._ask("eth_blockNumber"), 16)
 
     def header(self, number: int) -> Header:
-        """The header of a block, its hash verified. Raises HeaderError, or ChainError if absent."""
+        """The header of a block, hashed and compared with the block's hash. Raises HeaderError."""
+        queries: list[Request] = [("eth_getBlockByNumber", [hex(number), False])]
         if self._raw_headers is not False:
-            try:
-                raw = self._ask("debug_getRawHeader", hex(number))
-            except RpcError as error:
-                if self._raw_headers or error.code not in _NO_METHOD:
-                    raise
-                self._raw_headers = False
-            else:
-                self._raw_headers = True
-                return Header.from_rlp(to_bytes(hexstr=raw))
-        block = self._ask("eth_getBlockByNumber", hex(number), False)
+            queries.append(("debug_getRawHeader", [hex(number)]))
+        block, *raw = batch(self._provider, queries)
+        if isinstance(block, RpcError):
+            raise block
         if block is None:
             raise ChainError(f"{self.name} has no block {number}: ask for a height up to {self.height()}")
-        return Header.from_rpc(block)
+        if raw and self._raw_headers is None:
+            self._raw_headers = not isinstance(raw[0], RpcError)
+        if not raw or isinstance(raw[0], RpcError):
+            return Header.from_rpc(block)
+        header = Header.from_rlp(to_bytes(hexstr=raw[0]))
+        if header.hash != to_bytes(hexstr=block["hash"]):
+            raise HeaderError(
+                f"header {number} of {self.name} hashes to 0x{header.hash.hex()}, "
+                f"its node says {block['hash']}: use another node"
+            )
+        return header
 
     def prove(self, address: str, slots: Sequence[int], block_number: int) -> AccountProof:
         """Account and storage proofs at a block. Raises RpcError if its state is pruned."""
@@ -121,6 +127,21 @@ class Chain:
                 f"{self.name} is not a development chain: wait for its blocks, they cannot be mined"
             )
         self._ask("anvil_mine", hex(blocks))
+
+    def stop_automine(self) -> None:
+        """From now on a development chain makes a block when asked to, not with each transaction."""
+        self._ask("evm_setAutomine", False)
+        self.automine = False
+
+    def snapshot(self) -> str:
+        """Remember the state of a development chain, for `revert`."""
+        return str(self._ask("evm_snapshot"))
+
+    def revert(self, snapshot: str) -> None:
+        """Go back to a snapshot, which is spent. Raises ChainError if it is spent already."""
+        if not self._ask("evm_revert", snapshot):
+            raise ChainError(f"{self.name} has no snapshot {snapshot}: take a new one, each serves once")
+        self._sender.forget()
 
     def wait_for_height(self, height: int, timeout: float = 60.0) -> None:
         """Return once the chain is that high, mining where nobody else does; `timeout` is in seconds."""
@@ -215,7 +236,7 @@ class Chain:
     ) -> TxReceipt:
         """Sign, send and wait for a transaction. Raises TransactionReverted with the decoded error."""
         payload = Payload.of(what)
-        receipt = self._sender.wait_receipt(self._sender.submit(payload, account, gas), timeout)
+        receipt = self.wait_receipt(self._sender.submit(payload, account, gas), timeout)
         if not receipt["status"]:
             raise self._failure(payload, account, receipt)
         return receipt
@@ -229,11 +250,14 @@ class Chain:
         )
 
     def wait_receipt(self, transaction_hash: bytes, timeout: float = RECEIPT_TIMEOUT) -> TxReceipt:
-        """The receipt once mined, reverted or not. Raises ChainError after `timeout` seconds."""
-        return self._sender.wait_receipt(transaction_hash, timeout)
+        """The receipt once mined, reverted or not. Raises ChainError as `wait_receipts` does."""
+        return self._sender.wait_receipts([transaction_hash], timeout)[0]
 
     def wait_receipts(self, hashes: Sequence[bytes], timeout: float = RECEIPT_TIMEOUT) -> list[TxReceipt]:
-        """Receipts in the order of `hashes`, reverted ones too. Raises ChainError after `timeout` seconds."""
+        """Receipts in the order of `hashes`, reverted transactions' too.
+
+        Raises ChainError after `timeout` seconds, or once the node has dropped a transaction.
+        """
         return self._sender.wait_receipts(hashes, timeout)
 
     def deploy(

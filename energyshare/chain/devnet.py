@@ -8,8 +8,10 @@ from typing import Literal
 
 from web3 import Web3
 
+from energyshare.chain.anvil import Anvil
 from energyshare.chain.connection import Chain
 from energyshare.chain.py_evm import PyEvmProvider
+from energyshare.chain.rpc_server import RpcServer
 from energyshare.errors import ChainError
 
 Kind = Literal["py-evm", "anvil"]
@@ -28,26 +30,26 @@ def start(
     """Start a development chain; closing the Chain (or leaving its `with`) stops it.
 
     `alloc` maps addresses to wei. `block_time` is in seconds; without it every transaction is
-    mined at once. `port` serves other processes on loopback; py-evm without one stays in this
-    process, anvil picks a free one. `salt` (random by default) keeps genesis hashes apart.
+    mined at once. `port` serves other processes on loopback, 0 at a free port; without one py-evm
+    stays in this process. `salt` (random by default) keeps genesis hashes apart.
     """
     mark = os.urandom(32) if salt is None else salt
     if kind == "py-evm":
         provider = PyEvmProvider(chain_id, alloc, block_time=block_time, salt=mark)
         if port is None:
             return Chain(name, Web3(provider), on_close=provider.close)
-        from energyshare.chain.rpc_server import RpcServer
-
-        server = RpcServer(provider, port)
+        try:
+            server = RpcServer(provider, port)
+        except ChainError:
+            provider.close()
+            raise
 
         def stop() -> None:
             server.close()
             provider.close()
 
-        return Chain(name, Web3(provider), on_close=stop)
+        return Chain(name, Web3(provider), url=server.url, on_close=stop)
     if kind == "anvil":
-        from energyshare.chain.anvil import Anvil
-
         node = Anvil(chain_id, alloc, block_time=block_time, port=port, salt=mark)
         return node.connect(name)
     raise ChainError(f"there is no development chain {kind!r}: choose py-evm or anvil")

@@ -18,21 +18,26 @@ import threading
 
 
 def main(folder: str, command: list[str]) -> int:
-    """Run `command`, its errors going to FOLDER/stderr. Returns its exit status."""
+    """Run `command` with this process' standard error, then remove `folder`. Returns its exit status."""
     # The parent decides when to stop; a Ctrl-C in its terminal is the parent's to handle.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with open(os.path.join(folder, "stderr"), "wb") as errors:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=errors,
-            start_new_session=True,
-        )
+    try:
+        return run(command)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def run(command: list[str]) -> int:
+    """Run `command` until it ends or standard input does. Returns its exit status."""
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
+    )
     print(process.pid, flush=True)
 
     def kill_when_orphaned() -> None:
-        sys.stdin.buffer.read()
+        # Not sys.stdin: its lock, held while it waits, would crash the interpreter's shutdown.
+        while os.read(0, 1):
+            pass
         kill_group(process)
 
     threading.Thread(target=kill_when_orphaned, daemon=True).start()
@@ -40,7 +45,6 @@ def main(folder: str, command: list[str]) -> int:
         return process.wait()
     finally:
         kill_group(process)
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def kill_group(process: subprocess.Popen[bytes]) -> None:

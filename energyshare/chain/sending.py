@@ -12,15 +12,15 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from eth_account.signers.local import LocalAccount
-from eth_typing import ChecksumAddress
 from eth_keys.datatypes import PrivateKey
+from eth_typing import ChecksumAddress, HexStr
 from eth_utils import to_bytes, to_canonical_address, to_checksum_address
 from eth_utils.abi import get_abi_input_types
 from hexbytes import HexBytes
 from web3.contract.contract import ContractConstructor, ContractFunction
 from web3.datastructures import AttributeDict
 from web3.providers.base import JSONBaseProvider
-from web3.types import TxReceipt
+from web3.types import TxParams, TxReceipt, Wei
 
 from energyshare.chain.reverts import revert_data, reverted
 from energyshare.chain.signing import Fees, Unsigned, sign
@@ -33,6 +33,10 @@ Sendable = ContractFunction | ContractConstructor | Mapping[str, Any]
 RECEIPT_TIMEOUT = 120.0
 """Seconds to wait for a transaction to be mined."""
 
+DROP_GRACE = 2.0
+"""Seconds before a transaction that the node does not know is taken for dropped."""
+
+_DROP_ANSWERS = 3
 _GAS_MARGIN = (6, 5)
 _FEE_LIFETIME = 5.0
 _BASE_FEE_ROOM = 4
@@ -201,15 +205,15 @@ class Sender:
                 raise
         return digests
 
-    def receipt(self, digest: bytes) -> TxReceipt | None:
-        """The receipt of a transaction, None while it is not mined."""
-        found = request(self._provider, "eth_getTransactionReceipt", "0x" + digest.hex())
-        return None if found is None else read_receipt(found)
-
     def wait_receipts(self, digests: Sequence[bytes], timeout: float = RECEIPT_TIMEOUT) -> list[TxReceipt]:
-        """Receipts in the order of `digests`, reverted too. Raises ChainError after `timeout` seconds."""
+        """Receipts in the order of `digests`, reverted transactions' too.
+
+        Raises ChainError after `timeout` seconds, or once the node has dropped a transaction.
+        """
         found: dict[bytes, TxReceipt] = {}
         missing = list(dict.fromkeys(bytes(digest) for digest in digests))
+        started = time.monotonic()
+        unknown = 0
         for _ in poll(timeout):
             queries = [("eth_getTransactionReceipt", ["0x" + digest.hex()]) for digest in missing]
             for digest, answer in zip(missing, batch(self._provider, queries), strict=True):
@@ -220,23 +224,25 @@ class Sender:
             missing = [digest for digest in missing if digest not in found]
             if not missing:
                 return [found[bytes(digest)] for digest in digests]
+            if time.monotonic() - started > DROP_GRACE:
+                unknown = 0 if self._is_known(missing[0]) else unknown + 1
+                if unknown == _DROP_ANSWERS:
+                    self.forget()
+                    raise ChainError(
+                        f"the node dropped transaction 0x{missing[0].hex()}: check its gas limit and the "
+                        "sender's balance, then send it again"
+                    )
         self.forget()
-        raise _not_mined(len(missing), missing[0], timeout)
-
-    def wait_receipt(self, digest: bytes, timeout: float = RECEIPT_TIMEOUT) -> TxReceipt:
-        """The receipt of a transaction, reverted or not. Raises ChainError after `timeout` seconds."""
-        for _ in poll(timeout):
-            receipt = self.receipt(digest)
-            if receipt is not None:
-                return receipt
-        self.forget()
-        raise _not_mined(1, digest, timeout)
+        raise ChainError(
+            f"{len(missing)} transaction(s), the first 0x{missing[0].hex()}, not mined within {timeout:g} s: "
+            "check that the chain produces blocks"
+        )
 
     def forget(self) -> None:
         """Read every nonce and fee from the node again before the next transaction."""
         with self._accounts_lock:
             for nonces in self._accounts.values():
-                nonces.used = 0.0
+                nonces.next = None
         self._fees_until = 0.0
 
     def _tried(self, method: str, payload: Payload, *params: Any) -> str:
@@ -264,7 +270,9 @@ class Sender:
         over, under = _GAS_MARGIN
         return estimate * over // under
 
-    def _signed(self, payload: Payload, account: LocalAccount, gas: int, nonces: _Nonces) -> tuple[str, HexBytes]:
+    def _signed(
+        self, payload: Payload, account: LocalAccount, gas: int, nonces: _Nonces
+    ) -> tuple[str, HexBytes]:
         """A signed transaction in hex with the account's next nonce, and its hash."""
         unsigned = Unsigned(
             nonce=self._next_nonce(nonces, account.address),
@@ -347,9 +355,11 @@ def _advance(nonces: _Nonces) -> None:
 
 
 def _calldata(function: ContractFunction) -> bytes:
-    """Selector and arguments; web3's own encoder checks the arguments a second time."""
+    """Selector and arguments. Structs are left to web3, whose encoder costs three times as much."""
     types = get_abi_input_types(function.abi)
-    arguments = [to_bytes(hexstr=a) if t.startswith("bytes") and isinstance(a, str) else a ...]
+    if any("(" in one for one in types):
+        given: TxParams = {"gas": 0, "gasPrice": Wei(0), "chainId": 1}
+        return to_bytes(hexstr=cast(HexStr, function.build_transaction(given)["data"]))
     return to_bytes(hexstr=function.selector) + function.w3.codec.encode(types, function.arguments)
 
 
@@ -374,10 +384,3 @@ def poll(timeout: float) -> Iterator[None]:
         time.sleep(pause)
         pause = min(pause * 1.5, _LONGEST_POLL)
         yield
-
-
-def _not_mined(count: int, digest: bytes, timeout: float) -> ChainError:
-    return ChainError(
-        f"{count} transaction(s), the first 0x{digest.hex()}, not mined within {timeout:g} s: "
-        "check that the chain produces blocks"
-    )

@@ -66,9 +66,13 @@ class Actors:
         """Pays for deliveries to the chain `side`."""
         return self._keyring.account(side.index, _RELAYER)
 
+    def sealer(self, side: Side, index: int) -> LocalAccount:
+        """Sealer number `index` of the chain `side`."""
+        return self._keyring.account(side.index, _SEALERS + index)
+
     def sealers(self, side: Side, count: int) -> list[LocalAccount]:
         """Who seals headers of the chain `side`, ascending by address."""
-        accounts = [self._keyring.account(side.index, _SEALERS + index) for index in range(count)]
+        accounts = [self.sealer(side, index) for index in range(count)]
         return sorted(accounts, key=lambda account: int(account.address, 16))
 
     def account(self, name: str, side: Side) -> LocalAccount:
@@ -80,8 +84,8 @@ class Actors:
         kind = _kind_of(name)
         return Party(name, kind, {side: self.account(name, side).address for side in kind.sides})
 
-    def everyone(self, names: Iterable[str], sealers: int, side: Side) -> list[str]:
-        """Addresses that send transactions on a chain, or hold value there: what a dev chain's genesis funds."""
+    def everyone(self, names: Iterable[str], side: Side) -> list[str]:
+        """Addresses that send transactions on a chain: what a dev chain's genesis funds."""
         parties = [self.party(name) for name in names]
         return [
             self.operator(side).address,

@@ -6,10 +6,11 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
-from eth_abi import decode, encode
+from eth_abi.abi import decode, encode
+from eth_typing import HexStr
 from eth_utils import function_signature_to_4byte_selector
 from web3.contract import Contract
 
@@ -41,12 +42,16 @@ class ProofHarness:
     contract: Contract
 
     def proofs(self, getter: str, cases: Sequence[ProofCase]) -> list[tuple[Outcome, Outcome]]:
-        """Outcomes of StateProof and of OpenZeppelin's TrieProof; `getter` is value, storageRoot or storageValue."""
+        """Outcomes of StateProof and OpenZeppelin's TrieProof; `getter`: value, storageRoot, storageValue."""
         ours = function_signature_to_4byte_selector(f"{getter}(bytes32,bytes32,bytes)")
-        theirs = function_signature_to_4byte_selector(f"peer{getter[0].upper()}{getter[1:]}(bytes32,bytes32,bytes[])")
+        theirs = function_signature_to_4byte_selector(
+            f"peer{getter[0].upper()}{getter[1:]}(bytes32,bytes32,bytes[])"
+        )
         return self._batches(
             "runProofs(bytes4,bytes4,(bytes32,bytes32,bytes,bytes[])[])",
-            lambda part: encode(["bytes4", "bytes4", "(bytes32,bytes32,bytes,bytes[])[]"], [ours, theirs, part]),
+            lambda part: encode(
+                ["bytes4", "bytes4", "(bytes32,bytes32,bytes,bytes[])[]"], [ours, theirs, part]
+            ),
             cases,
         )
 
@@ -61,7 +66,9 @@ class ProofHarness:
         found: list[tuple[Outcome, Outcome]] = []
         for start in range(0, len(cases), BATCH):
             data = selector + encoded(cases[start : start + BATCH])
-            answer = self.contract.w3.eth.call({"to": self.contract.address, "data": "0x" + data.hex()})
+            answer = self.contract.w3.eth.call(
+                {"to": self.contract.address, "data": HexStr("0x" + data.hex())}
+            )
             ours, theirs = decode(["(bool,bytes)[]", "(bool,bytes)[]"], answer)
             found += [(Outcome(*own), Outcome(*other)) for own, other in zip(ours, theirs, strict=True)]
         return found
@@ -72,10 +79,9 @@ def harness(mock_artifact: Callable[[str], Artifact]) -> Iterator[ProofHarness]:
     made = mock_artifact("ProofHarness")
     deployer = Keyring().account(0, 0)
     with devnet.start("anvil", "proofs", 31_337, alloc={deployer.address: 10**18}) as chain:
-        receipt = chain.transact(
-            chain.w3.eth.contract(abi=made.abi, bytecode=made.bytecode).constructor(), deployer
-        )
-        yield ProofHarness(chain.w3.eth.contract(address=receipt["contractAddress"], abi=made.abi))
+        factory = chain.w3.eth.contract(abi=made.abi, bytecode=HexStr(made.bytecode))
+        address = chain.transact(factory.constructor(), deployer)["contractAddress"]
+        yield ProofHarness(cast(Contract, chain.w3.eth.contract(address=address, abi=made.abi)))
 
 
 @pytest.fixture(scope="session")

@@ -1,17 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {ERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/ERC20Permit.sol";
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 
-import {NetworkManager} from "../../../contracts/access/NetworkManager.sol";
+import {IAliasRegistry} from "../../../contracts/interfaces/IAliasRegistry.sol";
+import {IEnergyMarket} from "../../../contracts/interfaces/IEnergyMarket.sol";
+import {IEnergyToken} from "../../../contracts/interfaces/IEnergyToken.sol";
 import {ILightClient} from "../../../contracts/interfaces/ILightClient.sol";
+import {IQuorumLightClient} from "../../../contracts/interfaces/IQuorumLightClient.sol";
 import {ITransactionLock} from "../../../contracts/interfaces/ITransactionLock.sol";
-import {QuorumLightClient} from "../../../contracts/lightclient/QuorumLightClient.sol";
-import {AliasRegistry} from "../../../contracts/lock/AliasRegistry.sol";
-import {TransactionLock} from "../../../contracts/lock/TransactionLock.sol";
-import {EnergyMarket} from "../../../contracts/market/EnergyMarket.sol";
-import {EnergyRights} from "../../../contracts/token/EnergyRights.sol";
-import {EnergyToken} from "../../../contracts/token/EnergyToken.sol";
 import {SyntheticState} from "./SyntheticState.sol";
 import {VM} from "./Vm.sol";
 
@@ -19,10 +16,10 @@ import {VM} from "./Vm.sol";
 struct Chain {
     uint256 id;
     bytes32 genesisHash;
-    NetworkManager manager;
-    AliasRegistry aliases;
-    ERC20Permit asset;
-    TransactionLock lock;
+    address manager;
+    IAliasRegistry aliases;
+    IERC20 asset;
+    ITransactionLock lock;
     /// The block in the making: sealed headers end before it.
     uint256 number;
     uint256 time;
@@ -41,10 +38,11 @@ abstract contract Network {
 
     Chain[] internal chains;
 
-    /// @dev Private keys of the sealers of each chain, by ascending address.
+    /// @dev Private keys of the sealers of each chain, by ascending address, and the list of these that seals begin with.
     mapping(uint256 chain => uint256[]) internal sealerKeys;
+    mapping(uint256 chain => bytes) internal sealerList;
 
-    EnergyMarket internal market;
+    IEnergyMarket internal market;
 
     /* DEPLOYMENT */
 
@@ -58,16 +56,26 @@ abstract contract Network {
         c.time = 1_700_000_000;
         _enter(chain);
 
-        c.manager = new NetworkManager(COMPANY);
-        c.aliases = new AliasRegistry();
-        c.asset = chain == TRANSACTION
-            ? ERC20Permit(new EnergyToken(address(c.manager)))
-            : ERC20Permit(new EnergyRights(SUPPLY, COMPANY));
-        c.lock = new TransactionLock(address(c.manager), c.asset, c.aliases, COMPANY, genesisHash);
+        c.manager = VM.deployCode("NetworkManager.sol", abi.encode(COMPANY));
+        c.aliases = IAliasRegistry(VM.deployCode("AliasRegistry.sol"));
+        c.asset = IERC20(
+            chain == TRANSACTION
+                ? VM.deployCode("EnergyToken.sol", abi.encode(c.manager))
+                : VM.deployCode("EnergyRights.sol", abi.encode(SUPPLY, COMPANY))
+        );
+        c.lock = ITransactionLock(
+            VM.deployCode(
+                "TransactionLock.sol", abi.encode(c.manager, c.asset, c.aliases, COMPANY, genesisHash)
+            )
+        );
         VM.prank(COMPANY);
         c.asset.approve(address(c.lock), type(uint256).max);
         for (uint256 i; i < sealers; ++i) {
             _insertSealer(sealerKeys[chain], uint256(keccak256(abi.encode("sealer", chain, i))));
+        }
+        sealerList[chain] = abi.encodePacked(uint8(sealers));
+        for (uint256 i; i < sealers; ++i) {
+            sealerList[chain] = bytes.concat(sealerList[chain], bytes20(VM.addr(sealerKeys[chain][i])));
         }
     }
 
@@ -80,7 +88,7 @@ abstract contract Network {
 
     function _addMarket() internal {
         _enter(TRANSACTION);
-        market = new EnergyMarket(chains[TRANSACTION].lock);
+        market = IEnergyMarket(VM.deployCode("EnergyMarket.sol", abi.encode(chains[TRANSACTION].lock)));
         VM.prank(COMPANY);
         chains[TRANSACTION].lock.setMarket(address(market));
     }
@@ -90,8 +98,11 @@ abstract contract Network {
         internal
     {
         _enter(here);
-        ILightClient lightClient = new QuorumLightClient(
-            address(chains[here].manager), chains[there].id, chains[there].genesisHash, _sealersOf(there)
+        ILightClient lightClient = ILightClient(
+            VM.deployCode(
+                "QuorumLightClient.sol",
+                abi.encode(chains[here].manager, chains[there].id, chains[there].genesisHash, _sealersOf(there))
+            )
         );
         VM.prank(COMPANY);
         chains[here].lock
@@ -105,7 +116,7 @@ abstract contract Network {
     function _issue(address to, uint256 amount) internal {
         _enter(TRANSACTION);
         VM.prank(COMPANY);
-        EnergyToken(address(chains[TRANSACTION].asset)).issue(to, amount, 0);
+        IEnergyToken(address(chains[TRANSACTION].asset)).issue(to, amount, 0);
     }
 
     /* CHAINS */
@@ -147,17 +158,14 @@ abstract contract Network {
     }
 
     /// @dev The seal of the first ceil(2n/3) sealers of chain `source`.
-    function _seal(uint256 source, QuorumLightClient lightClient, bytes memory header)
+    function _seal(uint256 source, IQuorumLightClient lightClient, bytes memory header)
         internal
         view
         returns (bytes memory seal)
     {
         uint256[] storage keys = sealerKeys[source];
         bytes32 digest = lightClient.digest(keccak256(header));
-        seal = abi.encodePacked(uint8(keys.length));
-        for (uint256 i; i < keys.length; ++i) {
-            seal = abi.encodePacked(seal, VM.addr(keys[i]));
-        }
+        seal = sealerList[source];
         for (uint256 i; i < (2 * keys.length + 2) / 3; ++i) {
             (uint8 v, bytes32 r, bytes32 s) = VM.sign(keys[i], digest);
             seal = abi.encodePacked(seal, uint8(i), r, s, v);
@@ -178,7 +186,7 @@ abstract contract Network {
         (stateRoot, packet.accountProof, packet.storageProof) =
             SyntheticState.prove(address(chains[there].lock), slot, outbox);
         packet.header = SyntheticState.header(chains[there].genesisHash, number, stateRoot);
-        packet.seal = _seal(there, QuorumLightClient(address(_state(here, there).lightClient)), packet.header);
+        packet.seal = _seal(there, IQuorumLightClient(address(_state(here, there).lightClient)), packet.header);
         packet.checkpoint = checkpoint;
         packet.limit = type(uint256).max;
     }

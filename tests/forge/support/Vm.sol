@@ -9,6 +9,8 @@ interface Vm {
         address emitter;
     }
 
+    function deployCode(string calldata artifact) external returns (address deployed);
+    function deployCode(string calldata artifact, bytes calldata arguments) external returns (address deployed);
     function chainId(uint256 id) external;
     function roll(uint256 blockNumber) external;
     function warp(uint256 timestamp) external;

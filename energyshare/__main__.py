@@ -1,0 +1,5 @@
+"""`python -m energyshare`."""
+
+from energyshare.cli import main
+
+main()

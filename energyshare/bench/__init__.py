@@ -1,0 +1,1 @@
+"""What the network costs and how fast it is: measured, never estimated."""

@@ -1,0 +1,78 @@
+"""Options that several commands take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from energyshare.amount import InvalidAmount, base_units
+from energyshare.cli.settings import load_settings
+from energyshare.deployment.record import NetworkRecord
+from energyshare.network import Network
+from energyshare.side import Side
+
+__all__ = ["AMOUNT", "DEFAULT_RECORD", "SIDE", "chain_option", "network_option", "open_network", "settings_option"]
+
+DEFAULT_RECORD = Path("energyshare-run/network.json")
+"""Where `up` and `deploy` put the deployment record, and other commands look for it."""
+
+chain_option = click.option(
+    "--chain",
+    "kind",
+    type=click.Choice(["py-evm", "anvil"]),
+    default="py-evm",
+    show_default=True,
+    help="What runs the chains.",
+)
+
+network_option = click.option(
+    "--network",
+    "record_path",
+    type=click.Path(path_type=Path),
+    envvar="ENERGYSHARE_NETWORK",
+    default=DEFAULT_RECORD,
+    show_default=True,
+    help="The deployment record.",
+)
+
+settings_option = click.option(
+    "--settings",
+    "settings_path",
+    type=click.Path(path_type=Path),
+    help="TOML file of settings; ENERGYSHARE_… variables come before it.",
+)
+
+
+class _Amount(click.ParamType):
+    name = "amount"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            return base_units(value)
+        except InvalidAmount as error:
+            self.fail(str(error), param, ctx)
+
+
+class _Side(click.ParamType):
+    name = "chain"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Side:
+        try:
+            return Side(value)
+        except ValueError:
+            self.fail(f"{value!r} is no chain of a network: choose {' or '.join(Side)}", param, ctx)
+
+
+AMOUNT = _Amount()
+"""Whole tokens or rights with up to 3 decimals, as base units."""
+
+SIDE = _Side()
+"""One of the two chains."""
+
+
+def open_network(record_path: Path, settings_path: Path | None = None) -> Network:
+    """Connect to a deployed network, with the keys of the settings."""
+    record = NetworkRecord.read(record_path)
+    return Network.connect(record, load_settings(settings_path).actors())

@@ -1,0 +1,102 @@
+"""`query`: what a running network's ledger says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from energyshare.amount import whole_units
+from energyshare.cli.options import SIDE, network_option, open_network
+from energyshare.cli.output import console_for, json_option, table, write_json
+from energyshare.ledger.records import records as read_records
+from energyshare.ledger.transfers import transfers as read_transfers
+from energyshare.ledger.wallets import wallet as read_wallet
+from energyshare.side import Side
+
+__all__ = ["query"]
+
+
+@click.group()
+def query() -> None:
+    """Ask a running network: wallets, records, transfers."""
+
+
+@query.command()
+@click.argument("name", required=False)
+@network_option
+@json_option
+def wallet(name: str | None, record_path: Path, json_path: str | None) -> None:
+    """What the party NAME holds on both chains; everybody where no name is given."""
+    with open_network(record_path) as network:
+        names = [party.name for party in network.record.parties] if name is None else [name]
+        wallets = {one: read_wallet(network, one) for one in names}
+    console_for(json_path).print(
+        table(
+            "Wallets",
+            ["party", "tokens ", "rights ", "tokens to claim ", "rights to claim "],
+            [
+                (
+                    one,
+                    whole_units(held.transaction),
+                    whole_units(held.schedule),
+                    whole_units(held.transaction_waiting),
+                    whole_units(held.schedule_waiting),
+                )
+                for one, held in wallets.items()
+            ],
+        )
+    )
+    write_json(json_path, {one: held.to_json() for one, held in wallets.items()})
+
+
+@query.command()
+@click.option("--chain", "side", type=SIDE, help="Only this chain: transaction or schedule.")
+@network_option
+@json_option
+def records(side: Side | None, record_path: Path, json_path: str | None) -> None:
+    """Who gave value to whom on each chain (the paper's figures 11 and 12)."""
+    with open_network(record_path) as network:
+        found = {one: read_records(network, one) for one in Side if side in (None, one)}
+    console = console_for(json_path)
+    for one, listed in found.items():
+        console.print(
+            table(
+                f"Records of the {one} chain",
+                ["from", "to", "token ", "block ", "kind"],
+                [
+                    (record.sender, record.recipient, whole_units(record.token), record.block, record.kind)
+                    for record in listed
+                ],
+            )
+        )
+    write_json(json_path, {one.value: [record.to_json() for record in listed] for one, listed in found.items()})
+
+
+@query.command()
+@network_option
+@json_option
+def transfers(record_path: Path, json_path: str | None) -> None:
+    """How far each transfer between the chains has come."""
+    with open_network(record_path) as network:
+        found = read_transfers(network)
+    console_for(json_path).print(
+        table(
+            "Transfers",
+            ["locked on", "number ", "from", "amount ", "purpose", "state", "locked in ", "processed in "],
+            [
+                (
+                    status.side,
+                    status.position,
+                    status.sender,
+                    whole_units(status.amount),
+                    status.purpose.name.lower(),
+                    status.progress,
+                    status.locked_block,
+                    "" if status.processed_block is None else status.processed_block,
+                )
+                for status in found
+            ],
+        )
+    )
+    write_json(json_path, [status.to_json() for status in found])

@@ -1,0 +1,95 @@
+"""Settings of the command line: defaults, then a TOML file, then `ENERGYSHARE_…` variables."""
+
+from __future__ import annotations
+
+import tomllib
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from energyshare.amount import base_units
+from energyshare.chain.keys import DEVELOPMENT_MNEMONIC, Keyring
+from energyshare.deployment.actors import COMPANY, Actors
+from energyshare.deployment.deploy import Terms
+from energyshare.errors import EnergyShareError
+
+__all__ = ["Settings", "SettingsError", "load_settings"]
+
+
+class SettingsError(EnergyShareError):
+    """The settings cannot be used."""
+
+
+class Settings(BaseSettings):
+    """What a network is made with, and whose keys act in it."""
+
+    model_config = SettingsConfigDict(env_prefix="ENERGYSHARE_", env_nested_delimiter="__", extra="forbid")
+
+    mnemonic: SecretStr = SecretStr(DEVELOPMENT_MNEMONIC)
+    """Of every key. The default is public: for development chains only."""
+    confirmations: int = Field(6, ge=0, le=65_535)
+    sealers: int = Field(4, ge=1, le=255)
+    rule_delay_s: int = Field(86_400, ge=1, lt=2**32)
+    token_lot: int = Field(1, ge=1, lt=2**32)
+    rights_lot: int = Field(1, ge=1, lt=2**32)
+    rights_supply: Decimal = Decimal(1_000_000_000)
+    """In whole rights."""
+    tokens: dict[str, Decimal] = {COMPANY: Decimal(1_000), "Client1": Decimal(1_000)}
+    """What parties start with, in whole tokens."""
+    rights: dict[str, Decimal] = {COMPANY: Decimal(1_000)}
+    """What parties start with, in whole rights."""
+    others: tuple[str, ...] = ("Client2", "Client3", "StationA", "StationB", "StationC")
+    """Parties that start with nothing."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Variables before what the file says, which arrives as arguments."""
+        return env_settings, init_settings
+
+    def terms(self) -> Terms:
+        """The terms of deployment. Raises EnergyShareError where they contradict themselves."""
+        terms = Terms(
+            confirmations=self.confirmations,
+            token_lot=self.token_lot,
+            rights_lot=self.rights_lot,
+            sealers=self.sealers,
+            rule_delay_s=self.rule_delay_s,
+            rights_supply=base_units(self.rights_supply),
+            tokens={name: base_units(amount) for name, amount in self.tokens.items()},
+            rights={name: base_units(amount) for name, amount in self.rights.items()},
+            others=self.others,
+        )
+        terms.check()
+        return terms
+
+    def actors(self) -> Actors:
+        return Actors(Keyring(self.mnemonic.get_secret_value()))
+
+
+def load_settings(path: Path | None = None) -> Settings:
+    """The settings, with those of the TOML file `path` if one is named. Raises SettingsError in one line."""
+    values: dict[str, Any] = {}
+    if path is not None:
+        try:
+            values = tomllib.loads(path.read_text())
+        except OSError as error:
+            raise SettingsError(f"cannot read {path}: {error.strerror}; name a TOML file with --settings") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{path} is no TOML: {error}") from error
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        source = path if path is not None and first["loc"] and first["loc"][0] in values else "ENERGYSHARE_ variables"
+        raise SettingsError(f"setting {where} ({source}): {first['msg']}") from error
