@@ -1,9 +1,9 @@
 """What `ape console` starts with: a network, its contracts as ape's, and its parties as accounts that sign.
 
 On a local network of ape two development chains are started and a network is deployed to them. On a running
-one (`ape console --network http://127.0.0.1:8545`, the URL of either chain) the deployment record says what is
-where. The console is on one chain at a time, at first the transaction chain or the one named; `with schedule:`
-and `with transaction:` go to the other.
+one (`ape console --network http://127.0.0.1:8545`, the URL of either chain) the deployment record says what
+is where. The console is on one chain at a time, at first the transaction chain or the one named; `with
+schedule:` and `with transaction:` go to the other.
 
     network.purchase("Client1", base_units(73))     a user buys rights
     relay()                                         confirm and deliver, both ways
@@ -135,8 +135,8 @@ def _account(network: Network, name: str, side: Side, index: int) -> AccountAPI:
 def relay_all(network: Network, relayers: list[Relayer]) -> list[Delivery]:
     """Let everything locked confirm and deliver it, both ways, until nothing is on its way.
 
-    Chains that make blocks when asked to are asked. Raises EnergyShareError where a chain makes none, or something
-    cannot be delivered.
+    Chains that make blocks when asked to are asked. Raises EnergyShareError where a chain makes none, or
+    something cannot be delivered.
     """
     delivered: list[Delivery] = []
     while waiting := [relayer for relayer in relayers if _pending(network, Side(relayer.source.chain.name))]:
@@ -170,7 +170,10 @@ def _open_local(settings: Settings, networks: NetworkManager) -> tuple[Network, 
     def connect(url: str) -> ProviderContextManager:
         # ape's own provider for anvil, so that `chain.mine`, snapshots and traces are there.
         local_network: NetworkAPI = networks.ethereum.local
-        return local_network.use_provider("foundry", provider_settings={"host": url})
+        context: ProviderContextManager = local_network.use_provider(
+            "foundry", provider_settings={"host": url}
+        )
+        return context
 
     return local.network, local.relayers, connect
 

@@ -1,4 +1,4 @@
-"""Check what no linter sees: that the lock files lock, and that no committed file names a package registry."""
+"""Check what no linter sees: that lock files lock, and that no committed file names a package registry."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ ROOT = Path(__file__).resolve().parent.parent
 _REGISTRY = re.compile(
     "|".join(
         [
-            r"(?:registry|npm)\.[a-z0-9-]+\.(?:org|com|io|dev)",
-            r"(?:pypi|files)\.python" + r"hosted\.org",
-            r"\bpypi\.(?:org|python\.org)",
-            r"^\s*(?:--(?:extra-)?index-url|--find-links|-i|-f)[ =]",
+            r"(?:registry|npm)\.[a-z0-9-]+\.(?:org|com|io|dev)\b",
+            r"\bpypi\.(?:python\.)?org\b",
+            r"\bpythonhosted\.org\b",
+            r"^\s*(?:--(?:extra-)?index-url|--find-links)[ =]",
             r'"resolved":\s*"https?:',
         ]
     ),
@@ -26,30 +26,25 @@ _REGISTRY = re.compile(
 """Host names of package registries, and the options and fields that name one."""
 
 
-def committed() -> list[Path]:
-    """Every file that git tracks or would add, but those that are gone."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
-    return [path for name in sorted(set(listed.split("\0"))) if name and (path := ROOT / name).is_file()]
+def committed() -> Iterator[Path]:
+    """Every file that git tracks or would add, but those that are gone; relative to the top folder."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    for name in sorted(set(listed.split("\0")) - {""}):
+        if (ROOT / name).is_file():
+            yield Path(name)
 
 
-def faults(files: Iterable[Path]) -> Iterator[str]:
-    """One line for each thing wrong with `files`."""
-    for path in files:
-        name = path.relative_to(ROOT)
+def faults(files: Iterable[Path], root: Path = ROOT) -> Iterator[str]:
+    """One line for each thing wrong with `files`, which are relative to `root`."""
+    for name in files:
         if name.name == "uv.lock":
             yield f"{name}: names registries: delete it, requirements/ is what locks"
             continue
-        text = path.read_text(errors="replace")
-        if path != Path(__file__):
-            for match in _REGISTRY.finditer(text):
-                line = text.count("\n", 0, match.start()) + 1
-                yield f"{name}:{line}: names a package registry ({match[0].strip()}): leave it out"
+        text = (root / name).read_text(errors="replace")
+        for match in _REGISTRY.finditer(text):
+            line = text.count("\n", 0, match.start()) + 1
+            yield f"{name}:{line}: names a package registry ({match[0].strip()}): leave it out"
         if name.parent == Path("requirements"):
             yield from (f"{name}: {fault}" for fault in _unlocked_python(text))
         if name == Path("package-lock.json"):

@@ -59,8 +59,9 @@ library Header {
                 wrong := or(wrong, xor(byte(0, calldataload(add(start, 156))), 0xa0))
                 wrong := or(wrong, xor(shr(232, calldataload(add(start, 189))), 0xb90100))
             }
-            if (wrong != 0 || header.length <= DIFFICULTY) revert HeaderMalformed(0, header.length);
+            if (wrong != 0) revert HeaderMalformed(0, header.length);
 
+            // All of this lies within the header if the difficulty behind it does.
             stateRoot = _word(header, STATE_ROOT);
             (, next) = _integer(header, DIFFICULTY, 32);
             (number, next) = _integer(header, next, 8);

@@ -104,6 +104,7 @@ library StateProof {
             uint256 depth;
             uint256 content;
 
+            // Behind a branch at depth 64 or more nothing is found: {_follow} ends at 64 exactly or reverts.
             while (true) {
                 uint256 nibble = uint256(path << (4 * depth)) >> 252;
                 uint256 child = _hashedBranchChild(first, last, nibble);
@@ -132,7 +133,7 @@ library StateProof {
                 }
 
                 uint256 prefix = _byte(child);
-                if (prefix == EMPTY || depth > PATH_NIBBLES) revert ProofPathMismatch(path, depth);
+                if (prefix == EMPTY) revert ProofPathMismatch(path, depth);
                 if (prefix == HASH) {
                     (first, last) = _node(cursor, end, _word(child + 1));
                     cursor = last;

@@ -33,8 +33,7 @@ library Outbox {
         uint256 destinationChainId,
         address destinationLock
     ) internal pure returns (bytes32) {
-        return
-            keccak256(abi.encode(sourceChainId, sourceGenesisHash, sourceLock, destinationChainId, destinationLock));
+        return keccak256(abi.encode(sourceChainId, sourceGenesisHash, sourceLock, destinationChainId, destinationLock));
     }
 
     /// @notice The two words of a transfer.
@@ -52,6 +51,24 @@ library Outbox {
             mstore(add(free, 0x20), word1)
             mstore(add(free, 0x40), word2)
             next := keccak256(free, 0x60)
+        }
+    }
+
+    /// @notice The outbox after the transfers `[first, last)` of `transfers`, which must hold them.
+    function extend(bytes32 outbox, bytes calldata transfers, uint256 first, uint256 last)
+        internal
+        pure
+        returns (bytes32 next)
+    {
+        next = outbox;
+        assembly ("memory-safe") {
+            let free := mload(0x40)
+            let end := add(transfers.offset, shl(6, last))
+            for { let offset := add(transfers.offset, shl(6, first)) } lt(offset, end) { offset := add(offset, 0x40) } {
+                mstore(free, next)
+                calldatacopy(add(free, 0x20), offset, 0x40)
+                next := keccak256(free, 0x60)
+            }
         }
     }
 
@@ -83,8 +100,11 @@ library Outbox {
 
     /// @dev A value beyond the known purposes, which no lock of ours writes, reads as a conversion: refusing it would
     /// block the inbox.
-    function purposeIn(bytes32 word2) internal pure returns (Purpose) {
-        uint256 purpose = uint8(uint256(word2) >> 8);
-        return purpose <= uint256(type(Purpose).max) ? Purpose(purpose) : Purpose.Conversion;
+    function purposeIn(bytes32 word2) internal pure returns (Purpose purpose) {
+        uint256 max = uint256(type(Purpose).max);
+        assembly ("memory-safe") {
+            let value := byte(30, word2)
+            purpose := mul(value, iszero(gt(value, max)))
+        }
     }
 }

@@ -44,10 +44,11 @@ contract TransactionLock is ITransactionLock, DelayedAccess, ReentrancyGuardTran
         mapping(bytes32 pairOfBlocks => bool) evidence;
     }
 
-    /// @dev One payment of a delivery.
-    struct Payment {
-        address recipient;
-        uint256 amount;
+    /// @dev The box that pays, and what is left in it: nobody else draws on it meanwhile.
+    struct Source {
+        uint256 index;
+        address box;
+        uint256 balance;
     }
 
     /// @dev The storage slot of `_routes`.
@@ -146,14 +147,10 @@ contract TransactionLock is ITransactionLock, DelayedAccess, ReentrancyGuardTran
         return _lock(route, amount, recipient, refund, deadline, Purpose.Purchase);
     }
 
-    function _lock(
-        bytes32 route,
-        uint256 amount,
-        bytes20 recipient,
-        bytes20 refund,
-        uint40 deadline,
-        Purpose purpose
-    ) internal returns (uint256 position) {
+    function _lock(bytes32 route, uint256 amount, bytes20 recipient, bytes20 refund, uint40 deadline, Purpose purpose)
+        internal
+        returns (uint256 position)
+    {
         Route storage r = _routes[route];
         uint256 lot = r.lot;
         require(lot != 0, UnknownRoute(route));
@@ -216,13 +213,18 @@ contract TransactionLock is ITransactionLock, DelayedAccess, ReentrancyGuardTran
         r.inbox = inbox;
         // every position was hashed by some delivery: 2^40 of them cannot be
         r.inboxPosition = uint40(position + processed);
-        Payment[] memory payments = _settle(route, packet.transfers, skipped, processed, position);
+        uint256[] memory payments = _settle(route, packet.transfers, skipped, processed, position);
 
         emit Delivered(route, position + processed, number);
 
-        uint256 box = uint256(inbox) % BOXES;
+        uint256 lot = r.lot;
+        Source memory source = _source(uint256(inbox) % BOXES);
         for (uint256 i; i < processed; ++i) {
-            if (payments[i].amount != 0) box = _release(payments[i].recipient, payments[i].amount, box);
+            uint256 payment = payments[i];
+            // lots < 2^96 and lot < 2^32
+            unchecked {
+                if (payment != 0) _release(source, address(uint160(payment >> 96)), uint96(payment) * lot);
+            }
         }
     }
 
@@ -231,12 +233,9 @@ contract TransactionLock is ITransactionLock, DelayedAccess, ReentrancyGuardTran
         bytes32 path = packet.checkpoint == 0
             ? _PEER_OUTBOX_PATH
             : keccak256(
-                abi.encode(
-                    keccak256(abi.encode(packet.checkpoint, uint256(_PEER_OUTBOX_SLOT) + CHECKPOINTS_OFFSET))
-                )
+                abi.encode(keccak256(abi.encode(packet.checkpoint, uint256(_PEER_OUTBOX_SLOT) + CHECKPOINTS_OFFSET)))
             );
-        bytes32 storageRoot =
-            StateProof.storageRoot(stateRoot, keccak256(abi.encodePacked(peer)), packet.accountProof);
+        bytes32 storageRoot = StateProof.storageRoot(stateRoot, keccak256(abi.encodePacked(peer)), packet.accountProof);
         return StateProof.storageValue(storageRoot, path, packet.storageProof);
     }
 
@@ -257,69 +256,87 @@ contract TransactionLock is ITransactionLock, DelayedAccess, ReentrancyGuardTran
         require(packet.position + count >= position, StaleOutbox(packet.position + count, position));
         skipped = position - packet.position;
 
-        bytes32 outbox = packet.outbox;
-        for (uint256 i; i < skipped; ++i) {
-            (bytes32 word1, bytes32 word2) = transfers.wordsAt(i);
-            outbox = outbox.append(word1, word2);
-        }
+        bytes32 outbox = packet.outbox.extend(transfers, 0, skipped);
         require(outbox == inbox, InboxMismatch(outbox, inbox));
 
-        newInbox = inbox;
-        for (uint256 i = skipped; i < count; ++i) {
-            (bytes32 word1, bytes32 word2) = transfers.wordsAt(i);
-            outbox = outbox.append(word1, word2);
-            if (
-                processed == i - skipped && processed < packet.limit && word2.blockNumberIn() + confirmations <= number
-            ) {
-                ++processed;
-                newInbox = outbox;
-            }
-        }
+        uint256 most = skipped + Math.min(packet.limit, count - skipped);
+        uint256 next = skipped;
+        while (next < most && _confirmed(transfers, next, confirmations, number)) ++next;
+        processed = next - skipped;
+        newInbox = inbox.extend(transfers, skipped, next);
+        outbox = newInbox.extend(transfers, next, count);
         require(outbox == proven, OutboxMismatch(outbox, proven));
+    }
+
+    /// @dev Whether transfer `index` was locked at least `confirmations` blocks below `number`.
+    function _confirmed(bytes calldata transfers, uint256 index, uint256 confirmations, uint256 number)
+        internal
+        pure
+        returns (bool)
+    {
+        (, bytes32 word2) = transfers.wordsAt(index);
+        unchecked {
+            // 40 and 16 bits
+            return word2.blockNumberIn() + confirmations <= number;
+        }
     }
 
     /// @dev Decides each transfer, in order, and books it; the payments are made once all of them are.
     /// @param position The inbox position before the first of them.
+    /// @return payments For each transfer the recipient (160 bits) and the lots (96 bits), 0 where nobody is paid.
     function _settle(bytes32 route, bytes calldata transfers, uint256 first, uint256 count, uint256 position)
         internal
-        returns (Payment[] memory payments)
+        returns (uint256[] memory payments)
     {
         Route storage r = _routes[route];
         uint256 pool = r.pool;
         uint256 lot = r.lot;
-        payments = new Payment[](count);
+        payments = new uint256[](count);
 
-        for (uint256 i; i < count; ++i) {
-            (bytes32 word1, bytes32 word2) = transfers.wordsAt(first + i);
-            ++position;
-            uint256 lots = word1.lotsIn();
-            address owner = ALIASES.ownerOf(word1.aliasIn());
-            Refusal refusal = _refusal(word2, owner, lots, pool);
+        unchecked {
+            // positions fit 40 bits; lots < 2^96 and lot < 2^32; a credit's lots are at most the pool
+            for (uint256 i; i < count; ++i) {
+                (bytes32 word1, bytes32 word2) = transfers.wordsAt(first + i);
+                ++position;
+                uint256 lots = word1.lotsIn();
+                address owner = ALIASES.ownerOf(word1.aliasIn());
+                Refusal refusal = _refusal(word2, owner, lots, pool);
 
-            if (refusal == Refusal.None) {
+                if (refusal != Refusal.None) {
+                    pool = _refuse(route, position, word1, word2, pool, refusal);
+                    continue;
+                }
+
                 pool -= lots;
-                // lots < 2^96 and lot < 2^32
-                payments[i] = Payment(owner, lots * lot);
+                payments[i] = uint256(uint160(owner)) << 96 | lots;
                 emit Credited(route, position, owner, lots * lot, word2.purposeIn());
-            } else if (word2.purposeIn() != Purpose.Bounce) {
-                // lots come from 12 bytes
-                (uint256 bouncePosition,) = _append(
-                    route,
-                    Transfer(word2.aliasIn(), uint96(lots), 0, uint40(block.number), 0, Purpose.Bounce),
-                    address(this)
-                );
-                emit Bounced(route, position, bouncePosition, refusal);
-            } else {
-                bool funded = lots <= pool;
-                if (funded) pool -= lots;
-                // lots come from 12 bytes
-                CLAIMS.add(route, word1.aliasIn(), funded ? uint128(lots) : 0, funded ? 0 : uint128(lots));
-                emit ClaimWaiting(route, position, word1.aliasIn(), lots, refusal);
             }
         }
 
         // it only went down
         r.pool = uint104(pool);
+    }
+
+    /// @dev Bounces a transfer that cannot be credited; a bounce waits to be claimed instead.
+    /// @return The pool that is left: what waits is set aside as far as there is enough.
+    function _refuse(bytes32 route, uint256 position, bytes32 word1, bytes32 word2, uint256 pool, Refusal refusal)
+        internal
+        returns (uint256)
+    {
+        // lots come from 12 bytes
+        uint96 lots = uint96(word1.lotsIn());
+        if (word2.purposeIn() != Purpose.Bounce) {
+            (uint256 bouncePosition,) = _append(
+                route, Transfer(word2.aliasIn(), lots, 0, uint40(block.number), 0, Purpose.Bounce), address(this)
+            );
+            emit Bounced(route, position, bouncePosition, refusal);
+            return pool;
+        }
+
+        bool funded = lots <= pool;
+        CLAIMS.add(route, word1.aliasIn(), funded ? lots : 0, funded ? 0 : lots);
+        emit ClaimWaiting(route, position, word1.aliasIn(), lots, refusal);
+        return funded ? pool - lots : pool;
     }
 
     /// @dev Why a transfer cannot be credited now. Only reads decide, never the failure of a call, so a caller who
@@ -351,7 +368,7 @@ contract TransactionLock is ITransactionLock, DelayedAccess, ReentrancyGuardTran
 
         emit Claimed(route, aliasId, owner, amount);
 
-        _release(owner, amount, uint256(r.inbox) % BOXES);
+        _release(_source(uint256(r.inbox) % BOXES), owner, amount);
     }
 
     /* BOXES */
@@ -361,19 +378,28 @@ contract TransactionLock is ITransactionLock, DelayedAccess, ReentrancyGuardTran
         return Create2.computeAddress(bytes32(index), _BOX_CODE_HASH);
     }
 
-    /// @dev Pays from the boxes in turn, from `box` on. The pools never exceed what the boxes hold.
-    /// @return The box that paid last, for the next payment: it is warm.
-    function _release(address recipient, uint256 amount, uint256 box) internal returns (uint256) {
+    /// @dev The box `index` as a source of payments.
+    function _source(uint256 index) internal view returns (Source memory) {
+        address box = boxAt(index);
+        return Source(index, box, IERC20(ASSET).balanceOf(box));
+    }
+
+    /// @dev Pays from `source` and, where it falls short, from the boxes behind it in turn: `source` is the box that
+    /// paid last, warm for the next payment. The pools never exceed what the boxes hold.
+    function _release(Source memory source, address recipient, uint256 amount) internal {
         IERC20 asset = IERC20(ASSET);
-        for (uint256 i; i < BOXES; ++i) {
-            address from = boxAt(box);
-            uint256 part = Math.min(asset.balanceOf(from), amount);
-            if (part != 0) asset.safeTransferFrom(from, recipient, part);
-            amount -= part;
-            if (amount == 0) return box;
-            box = (box + 1) % BOXES;
+        for (uint256 drained; amount > source.balance;) {
+            if (source.balance != 0) asset.safeTransferFrom(source.box, recipient, source.balance);
+            amount -= source.balance;
+            require(++drained < BOXES, BoxesShort(amount));
+            Source memory next = _source((source.index + 1) % BOXES);
+            (source.index, source.box, source.balance) = (next.index, next.box, next.balance);
         }
-        revert BoxesShort(amount);
+
+        unchecked {
+            source.balance -= amount;
+        }
+        asset.safeTransferFrom(source.box, recipient, amount);
     }
 
     /* EQUIVOCATION */
@@ -448,11 +474,9 @@ contract TransactionLock is ITransactionLock, DelayedAccess, ReentrancyGuardTran
         );
         require(address(terms.lightClient).code.length != 0, NoCode(address(terms.lightClient)));
 
-        r.outbox =
-            Outbox.seed(block.chainid, GENESIS_HASH, address(this), counterpart.chainId, counterpart.lock);
-        r.inbox = Outbox.seed(
-            counterpart.chainId, counterpart.genesisHash, counterpart.lock, block.chainid, address(this)
-        );
+        r.outbox = Outbox.seed(block.chainid, GENESIS_HASH, address(this), counterpart.chainId, counterpart.lock);
+        r.inbox =
+            Outbox.seed(counterpart.chainId, counterpart.genesisHash, counterpart.lock, block.chainid, address(this));
         r.pool = allotment;
         r.lot = terms.lot;
         r.peerLot = terms.peerLot;

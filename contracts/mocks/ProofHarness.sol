@@ -67,6 +67,15 @@ contract ProofHarness {
         return Header.read(data[first:last]);
     }
 
+    /// @notice What {Header-readNumber} finds in the bytes `[first, last)` of `data`.
+    function numberWithin(bytes calldata data, uint256 first, uint256 last)
+        external
+        pure
+        returns (uint256 number, bytes32 stateRoot, uint256 next)
+    {
+        return Header.readNumber(data[first:last]);
+    }
+
     /// @notice Whether reading a value leaves the allocated memory and the free memory pointer as they were.
     function keepsMemory(bytes32 root, bytes32 path, bytes calldata proof) external pure returns (bool kept) {
         bytes memory before = proof;

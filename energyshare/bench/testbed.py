@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Self
 
 from eth_account.hdaccount.mnemonic import Mnemonic
 from eth_account.signers.local import LocalAccount
@@ -23,15 +23,15 @@ from energyshare.chain import devnet
 from energyshare.chain.connection import Chain
 from energyshare.chain.keys import Keyring
 from energyshare.chain.py_evm import PyEvmProvider
-from energyshare.chain.sending import Sendable
+from energyshare.chain.sending import Payload, Sendable
 from energyshare.deployment.actors import COMPANY, Actors
 from energyshare.deployment.deploy import Terms, deploy
 from energyshare.deployment.local import CHAIN_IDS
-from energyshare.errors import TransactionReverted
+from energyshare.errors import ChainError
 from energyshare.network import Network
 from energyshare.side import Side
 
-__all__ = ["AMOUNT", "LOCKER", "MAX_PACKET", "ProofDepth", "Testbed", "holders"]
+__all__ = ["AMOUNT", "LOCKER", "MAX_PACKET", "Delivered", "ProofDepth", "Testbed", "holders"]
 
 LOCKER = "Client1"
 """Who locks in every measurement."""
@@ -43,8 +43,8 @@ MAX_PACKET = 1_000
 """Transfers that a measured packet may carry."""
 
 _GENESIS_TIME = 1_800_000_000
-_GAS = 29_000_000
-"""Gas limit of measured transactions: what a receipt says does not depend on it."""
+_GAS_LIMIT = 29_900_000
+"""Of the transactions of one block together: what a receipt says does not depend on it."""
 
 _UNLIMITED = 2**256 - 1
 _PURSE = 100_000 * BASE_UNITS
@@ -61,6 +61,16 @@ class ProofDepth:
     storage_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """A packet that was delivered."""
+
+    packet: Packet
+    data: bytes
+    """Call data of the transaction."""
+    gas: int
+
+
 def holders(count: int) -> tuple[str, ...]:
     """Names of `count` users other than the locker."""
     return tuple(f"Client{number}" for number in range(2, count + 2))
@@ -74,29 +84,29 @@ class Testbed:
     """
 
     def __init__(
-        self,
-        kind: devnet.Kind,
-        seed: int,
-        accounts: int,
-        users: Sequence[str] = (),
-        confirmations: int = Terms().confirmations,  # noqa: B008 (frozen)
+        self, kind: devnet.Kind, seed: int, accounts: int, crowded: Sequence[Side] = (Side.TRANSACTION,)
     ) -> None:
-        """`accounts` is the size of the source's state before the deployment: the state that is proven."""
+        """Start the chains and deploy.
+
+        Args:
+            accounts: In the state of the chains `crowded` before the deployment. What a packet costs grows with the
+                state that it is proven from; the state of the chain that takes it makes no difference.
+        """
         self.seed = seed
         actors = Actors(Keyring(Mnemonic().to_mnemonic(self.secret("mnemonic")[:16])))
-        terms = Terms(
-            confirmations=confirmations, tokens={COMPANY: _PURSE, LOCKER: _PURSE}, others=tuple(users)
-        )
+        terms = Terms(tokens={COMPANY: _PURSE, LOCKER: _PURSE})
         crowd = {"0x" + self.secret(f"account {index}")[12:].hex(): 10**18 for index in range(accounts)}
         self.chains: dict[Side, Chain] = {}
         try:
             for side in Side:
-                alloc = crowd if side is Side.TRANSACTION else {}
+                alloc = crowd if side in crowded else {}
                 self.chains[side] = _start(kind, side, alloc, self.secret(side.value))
             record = deploy(self.chains, actors, terms, on_step=lambda _: None)
         except BaseException:
             self.close()
             raise
+        for chain in self.chains.values():
+            chain.stop_automine()
         self.network = Network(record, self.chains, actors)
         self.terms = terms
         self.source = self.chains[Side.TRANSACTION]
@@ -137,40 +147,55 @@ class Testbed:
 
     # Transactions
 
-    def gas(self, side: Side, what: Sendable, account: LocalAccount) -> int:
-        """Send a transaction; the gas that its receipt states. Raises TransactionReverted."""
-        return self.receipt(side, what, account)["gasUsed"]
+    def send(self, side: Side, requests: Sequence[tuple[Sendable, LocalAccount]]) -> list[TxReceipt]:
+        """Send transactions, mine them in as few blocks as take them; their receipts. Raises TransactionReverted."""
+        chain = self.chains[side]
+        limit = _GAS_LIMIT // len(requests)
+        digests = chain.submit_many(requests, gas=limit)
+        chain.mine()
+        receipts = chain.wait_receipts(digests)
+        for receipt, (what, account) in zip(receipts, requests, strict=True):
+            if not receipt["status"]:
+                chain.simulate(what, account)
+                raise ChainError(f"a measured transaction used up its {limit} gas: send fewer at a time")
+        return receipts
 
-    def receipt(self, side: Side, what: Sendable, account: LocalAccount) -> TxReceipt:
-        """Send a transaction; its receipt. Raises TransactionReverted."""
-        return self.chains[side].transact(what, account, gas=_GAS)
+    def approve(self) -> None:
+        """Let lock and market take all that the locker has."""
+        record = self.network.record.chains[Side.TRANSACTION]
+        account = self.account(LOCKER, Side.TRANSACTION)
+        approve = self.network.asset(Side.TRANSACTION).functions.approve
+        self.send(
+            Side.TRANSACTION,
+            [(approve(spender, _UNLIMITED), account) for spender in (record.lock, record.market)],
+        )
 
-    def approve(self, name: str = LOCKER, side: Side = Side.TRANSACTION) -> None:
-        """Let the lock, and where there is one the market, take all that a party has."""
-        spenders = [self.network.record.chains[side].lock, self.network.record.chains[side].market]
-        for spender in filter(None, spenders):
-            approve = self.network.asset(side).functions.approve(spender, _UNLIMITED)
-            self.receipt(side, approve, self.account(name, side))
-
-    def register(self, side: Side, name: str) -> tuple[bytes, int]:
-        """Register a new alias of a party: 20 bytes, and the gas."""
-        account = self.account(name, side)
-        secret = self.unused("alias")
-        gas = self.gas(side, self.network.aliases(side).functions.register(secret), account)
-        return alias_of(account.address, secret), gas
+    def register(self, side: Side, names: Sequence[str]) -> tuple[list[bytes], list[int]]:
+        """Register a new alias for each party: 20 bytes each, and the gas of each."""
+        accounts = [self.account(name, side) for name in names]
+        secrets = [self.unused("alias") for _ in names]
+        register = self.network.aliases(side).functions.register
+        receipts = self.send(
+            side, [(register(secret), account) for secret, account in zip(secrets, accounts, strict=True)]
+        )
+        aliases = [
+            alias_of(account.address, secret) for account, secret in zip(accounts, secrets, strict=True)
+        ]
+        return aliases, [receipt["gasUsed"] for receipt in receipts]
 
     def unused(self, purpose: str) -> bytes:
         """32 bytes never given before, of the seed's own sequence."""
         return self.secret(f"{purpose} {next(self._numbers)}")
 
-    def lock(
-        self, recipient: bytes, refund: bytes, side: Side = Side.TRANSACTION, name: str = LOCKER
-    ) -> int:
-        """Lock AMOUNT by standing allowance; the gas."""
-        lock = self.network.ends[side].contract.functions.lock
-        return self.gas(
-            side, lock(self.network.route(side), AMOUNT, recipient, refund, 0), self.account(name, side)
+    def lock(self, recipients: Sequence[bytes], refund: bytes) -> list[int]:
+        """Lock AMOUNT for each recipient on the transaction chain, by standing allowance; the gas of each."""
+        lock = self.network.ends[Side.TRANSACTION].contract.functions.lock
+        route = self.network.route(Side.TRANSACTION)
+        account = self.account(LOCKER, Side.TRANSACTION)
+        receipts = self.send(
+            Side.TRANSACTION, [(lock(route, AMOUNT, recipient, refund, 0), account) for recipient in recipients]
         )
+        return [receipt["gasUsed"] for receipt in receipts]
 
     def confirm(self, side: Side = Side.TRANSACTION) -> None:
         """Mine until everything locked is confirmed."""
@@ -182,15 +207,14 @@ class Testbed:
         assert packet is not None, "nothing is confirmed"
         return packet
 
-    def delivery(self, packet: Packet, side: Side = Side.TRANSACTION) -> Sendable:
-        """The transaction that delivers a packet from the chain `side`."""
-        deliver = self.network.ends[side.other].contract.functions.deliver
-        return cast(Sendable, deliver(self.network.route(side.other), packet.arguments()))
-
-    def deliver(self, packet: Packet, side: Side = Side.TRANSACTION) -> TxReceipt:
+    def deliver(self, packet: Packet, side: Side = Side.TRANSACTION) -> Delivered:
         """Deliver a packet from the chain `side`. Raises TransactionReverted."""
+        deliver = self.network.ends[side.other].contract.functions.deliver
+        payload = Payload.of(deliver(self.network.route(side.other), packet.arguments()))
         account = self.network.actors.relayer(side.other)
-        return self.receipt(side.other, self.delivery(packet, side), account)
+        request = {"to": payload.to, "data": payload.data}
+        (receipt,) = self.send(side.other, [(request, account)])
+        return Delivered(packet, payload.data, receipt["gasUsed"])
 
     def proof_depth(self, number: int) -> ProofDepth:
         """Of the proof of the outbox at a block of the source."""

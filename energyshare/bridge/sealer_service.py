@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
+from http.client import HTTPException, HTTPResponse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TypeVar
 
@@ -24,6 +25,9 @@ __all__ = ["RemoteSealer", "SealerIdentity", "SealerService"]
 logger = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
+
+_MAX_ANSWER = 2_048
+"""Bytes of a sealer's answer; also what keeps nested JSON from exhausting the stack."""
 
 
 class SealerService:
@@ -41,7 +45,7 @@ class SealerService:
         except OSError as error:
             raise EnergyShareError(f"cannot listen on {host}:{port}: {error.strerror}; name a free port") from error
         self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, name="sealer", daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="sealer", daemon=True)
 
     @property
     def url(self) -> str:
@@ -139,15 +143,20 @@ class RemoteSealer:
     def _ask(self, path: str, read: Callable[[Any], Answer]) -> Answer:
         try:
             with urllib.request.urlopen(self.url + path, timeout=self._timeout_s) as response:
-                return read(json.load(response))
+                return read(_json(response))
         except urllib.error.HTTPError as error:
             raise SealRefused(f"sealer {self.url}: {_reason(error)}") from error
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, HTTPException, ValueError, KeyError, TypeError) as error:
             raise EnergyShareError(f"sealer {self.url} does not answer: {error}; is it running?") from error
 
 
 def _reason(error: urllib.error.HTTPError) -> str:
     try:
-        return str(json.load(error)["error"])
-    except (ValueError, KeyError, TypeError):
+        return str(_json(error)["error"])
+    except (OSError, HTTPException, ValueError, KeyError, TypeError):
         return f"HTTP {error.code}"
+
+
+def _json(answer: HTTPResponse | urllib.error.HTTPError) -> Any:
+    """The JSON of an answer, of which no more is read than an honest one has: it may come from anybody."""
+    return json.loads(answer.read(_MAX_ANSWER))

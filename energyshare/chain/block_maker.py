@@ -18,8 +18,8 @@ logger = logging.getLogger(__name__)
 class BlockMaker:
     """Makes a block on each of several chains every `interval_s` seconds, from a thread of its own.
 
-    So a network can be deployed at full speed, a block a transaction, and then run at the pace of a real one, any
-    fraction of a second included.
+    So a network can be deployed at full speed, a block a transaction, and then run at the pace of a
+    real one, any fraction of a second included.
     """
 
     def __init__(self, chains: Sequence[Chain], interval_s: float) -> None:

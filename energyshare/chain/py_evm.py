@@ -428,7 +428,7 @@ class PyEvmProvider(JSONBaseProvider):
         return _hex(computation.output)
 
     def _estimate_gas(self, request: Mapping[str, Any], block: str | int = "latest", *_: Any) -> str:
-        """A gas limit that succeeds, a few percent above the least: found in two executions, not by bisection."""
+        """A gas limit that succeeds, a few percent above the least, found in two executions."""
         header = self._next_header().copy(state_root=self._at(block).block.header.state_root)
         upper = _integer(request.get("gas") or header.gas_limit)
         computation, used = self._execute(header, request, upper)
@@ -618,7 +618,10 @@ class PyEvmProvider(JSONBaseProvider):
         ]
 
     def _logs(self, wanted: Mapping[str, Any]) -> list[dict[str, Any]]:
-        first = self._at(wanted.get("fromBlock") or "latest").block.number
+        start = wanted.get("fromBlock") or "latest"
+        first = (
+            self._height if start in ("latest", "pending") else 0 if start == "earliest" else _integer(start)
+        )
         latest = wanted.get("toBlock") in (None, "latest", "pending")
         last = self._height if latest else min(_integer(wanted["toBlock"]), self._height)
         addresses: list[bytes] = [to_canonical_address(who) for who in _listed(wanted.get("address"))]

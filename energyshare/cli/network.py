@@ -46,7 +46,12 @@ record_option = click.option(
     help="What runs the chains; by default anvil where it is installed, else py-evm.",
 )
 @click.option(
-    "--block-time", "block_time_s", type=click.FloatRange(min=0.05), default=1.0, show_default=True, help="Seconds."
+    "--block-time",
+    "block_time_s",
+    type=click.FloatRange(min=0.05),
+    default=1.0,
+    show_default=True,
+    help="Seconds.",
 )
 @click.option(
     "--port",
@@ -56,7 +61,9 @@ record_option = click.option(
 )
 @settings_option
 @record_option
-def up(kind: str | None, block_time_s: float, port: int, settings_path: Path | None, record_path: Path) -> None:
+def up(
+    kind: str | None, block_time_s: float, port: int, settings_path: Path | None, record_path: Path
+) -> None:
     """Run a whole network on this machine until Ctrl-C: both chains, sealers, relayers."""
     console = console_for()
     settings = load_settings(settings_path)
@@ -77,7 +84,9 @@ def up(kind: str | None, block_time_s: float, port: int, settings_path: Path | N
         try:
             for side in Side:
                 chain = local.network.record.chains[side]
-                console.print(f"{side} chain {chain.chain_id} at {chain.url}, lock {chain.lock}, asset {chain.asset}")
+                console.print(
+                    f"{side} chain {chain.chain_id} at {chain.url}, lock {chain.lock}, asset {chain.asset}"
+                )
             console.print(
                 table(
                     "Parties (development keys: everybody knows them)",
@@ -136,13 +145,29 @@ def _until_signal() -> Iterator[threading.Event]:
 
 
 @click.command()
-@click.option("--transaction", "transaction_url", required=True, metavar="URL", help="JSON-RPC of the transaction chain.")
-@click.option("--schedule", "schedule_url", required=True, metavar="URL", help="JSON-RPC of the scheduling chain.")
 @click.option(
-    "--transaction-sealer", "transaction_sealers", multiple=True, metavar="URL", help="Seals the transaction chain; repeat."
+    "--transaction",
+    "transaction_url",
+    required=True,
+    metavar="URL",
+    help="JSON-RPC of the transaction chain.",
 )
 @click.option(
-    "--schedule-sealer", "schedule_sealers", multiple=True, metavar="URL", help="Seals the scheduling chain; repeat."
+    "--schedule", "schedule_url", required=True, metavar="URL", help="JSON-RPC of the scheduling chain."
+)
+@click.option(
+    "--transaction-sealer",
+    "transaction_sealers",
+    multiple=True,
+    metavar="URL",
+    help="Seals the transaction chain; repeat.",
+)
+@click.option(
+    "--schedule-sealer",
+    "schedule_sealers",
+    multiple=True,
+    metavar="URL",
+    help="Seals the scheduling chain; repeat.",
 )
 @settings_option
 @record_option
@@ -166,7 +191,9 @@ def deploy(
     ):
         chains = {Side.TRANSACTION: transaction, Side.SCHEDULE: schedule}
         if transaction.chain_id == schedule.chain_id:
-            raise EnergyShareError(f"both URLs serve chain {transaction.chain_id}: a network needs two chains")
+            raise EnergyShareError(
+                f"both URLs serve chain {transaction.chain_id}: a network needs two chains"
+            )
         sealers = {side: _addresses(chains[side], sealer_urls[side]) for side in Side if sealer_urls[side]}
         record = deploy_network(
             chains,
@@ -196,7 +223,9 @@ def _addresses(chain: Chain, urls: tuple[str, ...]) -> list[str]:
 @click.command()
 @network_option
 @settings_option
-@click.option("--poll", "poll_s", type=click.FloatRange(min=0.05), default=0.2, show_default=True, help="Seconds.")
+@click.option(
+    "--poll", "poll_s", type=click.FloatRange(min=0.05), default=0.2, show_default=True, help="Seconds."
+)
 def relay(record_path: Path, settings_path: Path | None, poll_s: float) -> None:
     """Carry transfers between the chains until Ctrl-C. Any number of relayers may run; none needs trust."""
     settings = load_settings(settings_path)
@@ -207,7 +236,10 @@ def relay(record_path: Path, settings_path: Path | None, poll_s: float) -> None:
         console.print(f"relaying {' and '.join(map(str, relayers))}; stop with Ctrl-C")
         try:
             run_relayers(
-                relayers, stop, poll_s, on_delivery=lambda relayer, delivery: _show(console, relayer, delivery)
+                relayers,
+                stop,
+                poll_s,
+                on_delivery=lambda relayer, delivery: _show(console, relayer, delivery),
             )
         finally:
             stop.set()
@@ -215,10 +247,19 @@ def relay(record_path: Path, settings_path: Path | None, poll_s: float) -> None:
 
 @click.command()
 @click.option("--url", required=True, metavar="URL", help="JSON-RPC of the sealer's own node.")
-@click.option("--chain", "side", type=SIDE, required=True, help="Which chain the node is on: transaction or schedule.")
-@click.option("--index", type=click.IntRange(0, 254), default=0, show_default=True, help="Which sealer of the mnemonic.")
+@click.option(
+    "--chain", "side", type=SIDE, required=True, help="Which chain the node is on: transaction or schedule."
+)
+@click.option(
+    "--index", type=click.IntRange(0, 254), default=0, show_default=True, help="Which sealer of the mnemonic."
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", type=click.IntRange(0, 65_535), default=0, help="Port to listen on; 0, the default, takes a free one.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    default=0,
+    help="Port to listen on; 0, the default, takes a free one.",
+)
 @click.option(
     "--journal",
     "journal_path",

@@ -13,7 +13,15 @@ from energyshare.deployment.record import NetworkRecord
 from energyshare.network import Network
 from energyshare.side import Side
 
-__all__ = ["AMOUNT", "DEFAULT_RECORD", "SIDE", "chain_option", "network_option", "open_network", "settings_option"]
+__all__ = [
+    "AMOUNT",
+    "DEFAULT_RECORD",
+    "SIDE",
+    "chain_option",
+    "network_option",
+    "open_network",
+    "settings_option",
+]
 
 DEFAULT_RECORD = Path("energyshare-run/network.json")
 """Where `up` and `deploy` put the deployment record, and other commands look for it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -19,8 +20,22 @@ PLAIN_WIDTH = 240
 
 __all__ = ["console_for", "json_option", "table", "write_json"]
 
+
+def _writable(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Refuse a file that cannot be written before the work, not after it."""
+    if value is not None and value != "-":
+        folder = Path(value).parent
+        if Path(value).is_dir() or not os.access(folder, os.W_OK):
+            raise click.BadParameter(f"cannot write {value}: name a file in a writable folder", ctx, param)
+    return value
+
+
 json_option = click.option(
-    "--json", "json_path", metavar="FILE", help="Write the report as JSON; - for standard output, which then carries it alone."
+    "--json",
+    "json_path",
+    metavar="FILE",
+    callback=_writable,
+    help="Write the report as JSON; - for standard output, which then carries it alone.",
 )
 
 
@@ -43,7 +58,9 @@ def write_json(json_path: str | None, report: Any) -> None:
     try:
         Path(json_path).write_text(text)
     except OSError as error:
-        raise EnergyShareError(f"cannot write {json_path}: {error.strerror}; name a file in a writable folder") from error
+        raise EnergyShareError(
+            f"cannot write {json_path}: {error.strerror}; name a file in a writable folder"
+        ) from error
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:

@@ -36,6 +36,9 @@ CLIENT = "Client1"
 DELIVERY_TIMEOUT_S = 120.0
 """How long running relayers may take for one transfer."""
 
+SEARCH_STEP = 50
+"""Blocks searched from one line of progress to the next."""
+
 RECORDS = {
     Side.TRANSACTION: "Client1 → EC 73, Client1 → Client1 20, EC → EC 300",
     Side.SCHEDULE: "EC → Client1 73, Client1 → Client1 20, EC → EC 300",
@@ -116,10 +119,7 @@ def run(
         for side in Side:
             session.observe(f"records of the {side} chain", RECORDS[side], _shown(made[side]))
         session.hold_to_laws()
-        seen = privacy(
-            local.network,
-            lambda done, total: tell(Event(Stage.SEARCH, f"searched {done} of {total} blocks")),
-        )
+        seen = privacy(local.network, lambda done, total: _search_told(tell, done, total))
         for side in Side:
             session.observe(
                 f"addresses of the {side.other} chain on the {side} chain", "0", str(seen.count(side))
@@ -281,6 +281,11 @@ def _observe_single_chain(session: _Session, compared: SingleChain) -> None:
     seen = sum(compared.sister_privacy.count(side) for side in Side)
     session.observe("1b: addresses of either side seen by the other on two chains", "0", str(seen))
     session.observe("1b: value conserved", "True", str(compared.conserved))
+
+
+def _search_told(tell: Progress, done: int, total: int) -> None:
+    if done == total or done % SEARCH_STEP == 0:
+        tell(Event(Stage.SEARCH, f"searched {done} of {total} blocks for addresses"))
 
 
 def _shown(made: Sequence[Record]) -> str:

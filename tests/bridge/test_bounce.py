@@ -7,7 +7,7 @@ from web3.types import TxReceipt
 
 from energyshare.bridge.transfer import Purpose, Refusal, Transfer, alias_of
 from energyshare.chain.transport import provider_of, request
-from energyshare.errors import RpcError, TransactionReverted
+from energyshare.errors import ChainError
 from energyshare.side import Side
 from tests.bridge.world import GAS, S, T, World
 
@@ -231,7 +231,7 @@ def test_too_little_gas_never_turns_a_credit_into_a_bounce(anvil_world: World, w
         snapshot = world.chain(S).snapshot()
         try:
             receipt = world.send(S, call, world.actors.relayer(S), gas=gas)
-        except (TransactionReverted, RpcError):
+        except ChainError:
             credited.append(0)
             assert world.fingerprint() == before
         else:

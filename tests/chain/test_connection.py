@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
@@ -234,7 +235,7 @@ def test_custom_errors_are_decoded_with_their_arguments(
     address = tiny.create(chain, tiny.REVERTER)
     contract = chain.w3.eth.contract(address=address, abi=[AS_FUNCTION])
     function = contract.functions.ERC20InsufficientBalance(accounts[1].address, 2, 3)
-    actions = {
+    actions: dict[str, Callable[[], object]] = {
         "call": lambda: chain.call(function),
         "simulate": lambda: chain.simulate(function, accounts[0]),
         "estimate": lambda: chain.estimate(function, accounts[0]),

@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 from eth_account.signers.local import LocalAccount
+from web3 import Web3
+from web3.types import RPCEndpoint, RPCResponse
 
 from energyshare.chain import devnet, sending
 from energyshare.chain.connection import Chain
+from energyshare.chain.py_evm import PyEvmProvider
 from energyshare.chain.transport import provider_of, request
-from energyshare.errors import ChainError, RpcError, TransactionReverted
+from energyshare.errors import ChainError, HeaderError, RpcError, TransactionReverted
 
 Run = Callable[..., AbstractContextManager[Chain]]
 
@@ -96,6 +99,51 @@ def test_blocks_can_be_made_by_hand_instead_of_by_transactions(
 
         assert [receipt["blockNumber"] for receipt in chain.wait_receipts(hashes)] == [1, 1, 1]
         assert chain.automine is False
+
+
+class Narrow(PyEvmProvider):
+    """A node that answers for seven blocks of logs at a time, and counts."""
+
+    asked = 0
+
+    def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
+        if method == "eth_getLogs":
+            self.asked += 1
+            if int(params[0]["toBlock"], 16) - int(params[0]["fromBlock"], 16) > 6:
+                return {"jsonrpc": "2.0", "id": 0, "error": {"code": -32005, "message": "range too wide"}}
+        return super().make_request(method, params)
+
+
+def test_logs_come_in_the_pieces_that_the_node_allows(tiny: Any, accounts: list[LocalAccount]) -> None:
+    provider = Narrow(5)
+    chain = Chain("narrow", Web3(provider))
+    store = tiny.create(chain, tiny.STORE)
+    for value in range(100):
+        chain.transact(tiny.store(store, 1, value, gas=100_000), accounts[0])
+
+    for expected in (21, 17):
+        provider.asked = 0
+        found = chain.logs(store, [], 0, chain.height())
+        assert [int.from_bytes(log["data"], "big") for log in found] == list(range(100))
+        assert provider.asked == expected, "the width that worked is remembered"
+
+
+class Lying(PyEvmProvider):
+    """A node whose raw headers are those of the next block."""
+
+    def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
+        if method == "debug_getRawHeader" and params[0] == "0x1":
+            params = ["0x2"]
+        return super().make_request(method, params)
+
+
+def test_a_header_that_is_not_the_block_asked_for_is_refused() -> None:
+    chain = Chain("lying", Web3(Lying(5)))
+    chain.mine(2)
+
+    assert chain.header(2).number == 2
+    with pytest.raises(HeaderError, match="use another node"):
+        chain.header(1)
 
 
 def test_waiting_for_a_height_gives_up_in_time(run: Run) -> None:

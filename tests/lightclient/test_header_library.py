@@ -211,9 +211,28 @@ def test_reads_nothing_outside_the_header(harness: Harness) -> None:
 
     assert within(noise + header + noise, 50, 50 + len(header)).call() == expected
     for end in (*range(0, 448, 40), *range(440, len(header))):
-        with pytest.raises(ContractCustomError) as caught:
+        with pytest.raises(ContractCustomError, match=MALFORMED):
             within(header, 0, end).call()
-        assert str(caught.value.data)[2:10] == MALFORMED
+
+
+def test_reads_a_header_up_to_its_number(harness: Harness) -> None:
+    rng = random.Random("number")
+    items = a_header(rng, 21)
+    header = bytes(rlp.encode(items))
+    behind = len(header) - sum(len(rlp.encode(item)) for item in items[NUMBER + 1 :])
+    within = harness.contract.functions.numberWithin
+    found = [int.from_bytes(items[NUMBER]), items[3], behind]
+    assert within(header, 0, len(header)).call() == found
+
+    # Cut within the number or before it, with a length that says so.
+    for end in (*range(3, 448, 30), *range(440, behind + 1)):
+        cut = b"\xf9" + (end - 3).to_bytes(2) + header[3:]
+        call = within(cut, 0, end)
+        if end == behind:
+            assert call.call() == found
+        else:
+            with pytest.raises(ContractCustomError, match=MALFORMED):
+                call.call()
 
 
 def test_reads_a_block_of_besu(harness: Harness, besu_block: dict[str, Any]) -> None:

@@ -389,16 +389,20 @@ def answer(harness: Harness, proof: Proof, getter: str = "value") -> Any:
     return getattr(harness.contract.functions, getter)(proof.root, proof.path, proof.stream).call()
 
 
-def refusal(harness: Harness, call: Callable[[], object]) -> str:
-    """The name of the custom error that a call reverts with."""
-    with pytest.raises(ContractCustomError) as caught:
-        call()
-    data = str(caught.value.data)
+def error_name(harness: Harness, output: bytes) -> str:
+    """The custom error that revert data carries."""
     errors = [item for item in harness.contract.abi if item["type"] == "error"]
     names = {
         f"{item['name']}({','.join(i['type'] for i in item['inputs'])})": item["name"] for item in errors
     }
-    return {keccak(text=signature)[:4].hex(): name for signature, name in names.items()}[data[2:10]]
+    return str({keccak(text=signature)[:4]: name for signature, name in names.items()}[output[:4]])
+
+
+def refusal(harness: Harness, call: Callable[[], object]) -> str:
+    """The custom error that a call reverts with."""
+    with pytest.raises(ContractCustomError) as caught:
+        call()
+    return error_name(harness, bytes.fromhex(str(caught.value.data)[2:]))
 
 
 # Any trie
@@ -484,6 +488,7 @@ def accounts(rng: random.Random) -> Iterator[bytes]:
         k = rng.randrange(2)
         yield list_of([*items[:k], prefixed(b"\0" + rng.randbytes(rng.randrange(8)), 0x80), *items[k + 1 :]])
         yield b"\xf9\x00" + whole[1:]
+        yield whole[:1] + bytes([whole[1] + rng.choice((-1, 1))]) + whole[2:]
 
 
 def test_reads_the_storage_root_of_well_formed_accounts_only(harness: Harness) -> None:
@@ -564,6 +569,98 @@ def test_walks_through_embedded_nodes(harness: Harness) -> None:
         assert answer(harness, proof) == value
     absent = replace(prove(trie, paths[0]), path=stem + b"\x14")
     assert refusal(harness, partial(answer, harness, absent)) == "ProofPathMismatch"
+
+
+def extension(path: bytes, over: Proof, start: bytes, child: bytes | None = None) -> Proof:
+    """Another node above a proof: the partial path `start` and the hash of its root, or another `child`."""
+    node = list_of([rlp.encode(start), rlp.encode(over.root) if child is None else child])
+    return Proof(keccak(node), path, (node, *over.nodes))
+
+
+@pytest.mark.parametrize(
+    ("name", "refused", "theirs_accepts"),
+    [
+        ("none", None, True),
+        ("extension without a path", "ProofMalformed", False),
+        ("pad nibble in an extension", "ProofMalformed", True),
+        ("pad nibble in a leaf", "ProofMalformed", True),
+        ("unknown flags", "ProofMalformed", False),
+        ("no path at all", "ProofMalformed", False),
+        ("path of the extension in a list", "ProofMalformed", False),
+        ("no child", "ProofPathMismatch", False),
+        ("child of 1 byte", "ProofMalformed", False),
+        ("child of 31 bytes", "ProofMalformed", False),
+        ("child of 33 bytes", "ProofMalformed", False),
+        ("list of 32 bytes not hashed", "ProofMalformed", False),
+        ("list of 60 bytes not hashed", "ProofMalformed", False),
+        ("list of 32 bytes not hashed, in a branch", "ProofMalformed", True),
+        ("value in a branch", "ProofMalformed", True),
+        ("eighteen items", "ProofMalformed", False),
+        ("one item", "ProofTruncated", False),
+        ("no items", "ProofMalformed", False),
+        ("length 255 in two bytes", "ProofMalformed", False),
+        ("length 55 in a byte of its own", "ProofMalformed", False),
+    ],
+)
+def test_refuses_nodes_that_no_trie_has(
+    harness: Harness, name: str, refused: str | None, theirs_accepts: bool
+) -> None:
+    """Every hash fits, so only the shape can give it away."""
+    rng = random.Random("shapes")
+    path = rng.randbytes(32)
+    # A trie of what is behind the first byte of the path; the extension puts that above it.
+    below = tower(rng, path[1:] + b"\0", b"\x2a", [4, 5])
+    leaf = rlp.encode([partial_path(nibbles(path)[4:], True), b"\x2a"])
+    below = reforged(below, 2, leaf, name)
+    start, root = b"\0" + path[:1], below.root
+    branch = items_of(below.nodes[0])
+    beside = next(n for n in range(16) if branch[n] == b"\x80")
+
+    def with_branch(items: Sequence[bytes]) -> Proof:
+        return extension(path, reforged(below, 0, list_of(items), name), start)
+
+    def with_leaf(node: bytes) -> Proof:
+        return extension(path, reforged(below, 2, node, name), start)
+
+    rest = partial_path(nibbles(path)[4:], True)
+    value = rng.randbytes(255 - 32 - 2)
+    proofs = {
+        "none": extension(path, below, start),
+        "extension without a path": extension(path, extension(path, below, start), b"\0"),
+        "pad nibble in an extension": extension(path, below, b"\x07" + path[:1]),
+        "pad nibble in a leaf": with_leaf(rlp.encode([b"\x27" + rest[1:], b"\x2a"])),
+        "unknown flags": with_leaf(rlp.encode([b"\x40" + rest[1:], b"\x2a"])),
+        "no path at all": with_leaf(rlp.encode([b"", bytes(40)])),
+        "path of the extension in a list": reforged(
+            extension(path, below, start), 0, list_of([prefixed(start, 0xC0), rlp.encode(root)]), name
+        ),
+        "no child": extension(path, below, b"\0" + path[:30], b"\x80"),
+        "child of 1 byte": extension(path, below, b"\0" + path[:30], b"\x05"),
+        "child of 31 bytes": extension(path, below, start, rlp.encode(root[1:])),
+        "child of 33 bytes": extension(path, below, start, rlp.encode(root + b"\0")),
+        "list of 32 bytes not hashed": extension(path, below, start, prefixed(bytes(31), 0xC0)),
+        "list of 60 bytes not hashed": extension(path, below, start, prefixed(bytes(58), 0xC0)),
+        "list of 32 bytes not hashed, in a branch": with_branch(
+            [*branch[:beside], prefixed(bytes(31), 0xC0), *branch[beside + 1 :]]
+        ),
+        "value in a branch": with_branch([*branch[:16], b"\x01"]),
+        "eighteen items": with_branch([*branch, rlp.encode(rng.randbytes(31))]),
+        "one item": with_leaf(list_of([rlp.encode(bytes(40))])),
+        "no items": with_leaf(b"\xc0"),
+        "length 255 in two bytes": with_leaf(b"\xf9\x00\xff" + rlp.encode(rest) + rlp.encode(value)),
+        "length 55 in a byte of its own": with_leaf(
+            b"\xf8\x37" + rlp.encode(rest) + rlp.encode(bytes(55 - 32 - 1))
+        ),
+    }
+
+    ((ours, theirs),) = harness.proofs("value", [proofs[name].case])
+
+    assert theirs.accepted == theirs_accepts
+    if refused is None:
+        assert ours == theirs
+    else:
+        assert not ours.accepted
+        assert error_name(harness, ours.output) == refused
 
 
 def test_refuses_the_value_of_a_branch(harness: Harness) -> None:

@@ -1,0 +1,47 @@
+"""Networks for the ledger's tests: deployed once a session, rolled back after every test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from energyshare.amount import BASE_UNITS
+from energyshare.deployment.deploy import Terms
+from tests.bridge.world import World, rolled_back
+
+SCARCE = Terms(
+    token_lot=2,
+    rights_lot=3,
+    rights_supply=900 * BASE_UNITS,
+    rights={"EC": 300 * BASE_UNITS, "Client1": 600 * BASE_UNITS},
+)
+"""Three rights for two tokens, and every right in somebody's hands: the pool of rights is empty."""
+
+
+@pytest.fixture(scope="session")
+def deployed() -> Iterator[World]:
+    world = World.make()
+    yield world
+    world.close()
+
+
+@pytest.fixture
+def world(deployed: World) -> Iterator[World]:
+    """The network of experiment 1."""
+    with rolled_back(deployed) as world:
+        yield world
+
+
+@pytest.fixture(scope="session")
+def scarce_deployed() -> Iterator[World]:
+    world = World.make(terms=SCARCE)
+    yield world
+    world.close()
+
+
+@pytest.fixture
+def scarce_world(scarce_deployed: World) -> Iterator[World]:
+    """A network at the ratio 3:2 without a right to spare."""
+    with rolled_back(scarce_deployed) as world:
+        yield world
