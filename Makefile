@@ -42,6 +42,6 @@ node_modules/setup.stamp: package.json package-lock.json .npmrc
 	scripts/setup node
 
 clean:
-	rm -rf .venv node_modules build *.egg-info forge-cache forge-out contracts/.cache .build .cache
+	rm -rf .venv node_modules build *.egg-info cache forge-cache forge-out contracts/.cache .ape .build
 	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find energyshare scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -77,8 +77,7 @@ class ConsoleChain:
             raise ChainError(f"the {side} chain has no URL: start one with `energyshare up`")
         self.side = side
         self.url = record.url
-        self._connect = connect
-        self._contexts: list[ProviderContextManager] = []
+        self._context = connect(record.url)
         addresses = {
             "NetworkManager": record.manager,
             "EnergyToken" if side is Side.TRANSACTION else "EnergyRights": record.asset,
@@ -100,15 +99,13 @@ class ConsoleChain:
         """Those of the parties that live on this chain, by name."""
 
     def __enter__(self) -> ProviderAPI:
-        context = self._connect(self.url)
-        provider = context.__enter__()
-        self._contexts.append(context)
+        provider: ProviderAPI = self._context.push_provider()
         return provider
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._contexts.pop().__exit__(kind, error, trace)
+        self._context.pop_provider()
 
     def __repr__(self) -> str:
         return f"<{self.side} chain at {self.url}: {', '.join(self.contracts)}>"
@@ -170,9 +167,7 @@ def _open_local(settings: Settings, networks: NetworkManager) -> tuple[Network, 
     def connect(url: str) -> ProviderContextManager:
         # ape's own provider for anvil, so that `chain.mine`, snapshots and traces are there.
         local_network: NetworkAPI = networks.ethereum.local
-        context: ProviderContextManager = local_network.use_provider(
-            "foundry", provider_settings={"host": url}
-        )
+        context: ProviderContextManager = local_network.use_provider("foundry", provider_settings={"host": url})
         return context
 
     return local.network, local.relayers, connect

@@ -40,9 +40,7 @@ class Lock:
 class Network:
     """Both chains of a deployment. Reading needs the record alone; acting needs the keys of `actors`."""
 
-    def __init__(
-        self, record: NetworkRecord, chains: Mapping[Side, Chain], actors: Actors | None = None
-    ) -> None:
+    def __init__(self, record: NetworkRecord, chains: Mapping[Side, Chain], actors: Actors | None = None) -> None:
         """Raises ChainError where a chain is not the one that was deployed to."""
         for side, chain in chains.items():
             expected = record.chains[side]
@@ -66,7 +64,9 @@ class Network:
         for side in Side:
             url = record.chains[side].url
             if url is None:
-                raise ChainError(f"the {side} chain lived in the process that deployed it: start one with `energyshare up`")
+                raise ChainError(
+                    f"the {side} chain lived in the process that deployed it: start one with `energyshare up`"
+                )
             chains[side] = Chain.connect(url, side.value)
         return cls(record, chains, actors)
 
@@ -147,9 +147,7 @@ class Network:
         market = self.market()
         permit = sign_permit(chain, self.asset(Side.TRANSACTION), account, market.address, amount)
         receipt = chain.transact(
-            market.functions.buyWithPermit(
-                self.route(Side.TRANSACTION), amount, recipient, refund, deadline, permit
-            ),
+            market.functions.buyWithPermit(self.route(Side.TRANSACTION), amount, recipient, refund, deadline, permit),
             account,
         )
         (event,) = market.events.Purchased().process_receipt(receipt, errors=DISCARD)
@@ -166,9 +164,7 @@ class Network:
         end = self.ends[side]
         permit = sign_permit(chain, self.asset(side), account, end.address, amount)
         receipt = chain.transact(
-            end.contract.functions.lockWithPermit(
-                self.route(side), amount, recipient, refund, deadline, permit
-            ),
+            end.contract.functions.lockWithPermit(self.route(side), amount, recipient, refund, deadline, permit),
             account,
         )
         (event,) = end.contract.events.Locked().process_receipt(receipt, errors=DISCARD)
@@ -177,9 +173,7 @@ class Network:
     def claim(self, side: Side, alias: bytes) -> int:
         """Have what waits for an alias on a chain paid to its owner; the relayer's key pays the gas. Returns base units."""
         lock = self.ends[side].contract
-        receipt = self.chains[side].transact(
-            lock.functions.claim(self.route(side), alias), self.actors.relayer(side)
-        )
+        receipt = self.chains[side].transact(lock.functions.claim(self.route(side), alias), self.actors.relayer(side))
         (event,) = lock.events.Claimed().process_receipt(receipt, errors=DISCARD)
         return int(event["args"]["amount"])
 

@@ -16,7 +16,7 @@ class Side(StrEnum):
     """Claims on energy."""
 
     @property
-    def index(self) -> int:
+    def branch(self) -> int:
         """The chain's branch of the HD key tree."""
         return 0 if self is Side.TRANSACTION else 1
 

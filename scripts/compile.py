@@ -52,9 +52,7 @@ def compile_folder(folder: Path) -> dict[str, dict[str, Any]]:
     import solcx
 
     _installed_solc()
-    names = [
-        str(path.relative_to(ROOT)) for path in sorted(folder.rglob("*.sol")) if ".cache" not in path.parts
-    ]
+    names = [str(path.relative_to(ROOT)) for path in sorted(folder.rglob("*.sol")) if ".cache" not in path.parts]
     sources = {name: {"content": (ROOT / name).read_text()} for name in names}
     output = solcx.compile_standard(
         {"language": "Solidity", "sources": sources, "settings": SETTINGS},

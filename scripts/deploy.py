@@ -1,7 +1,7 @@
 """`ape run deploy`: put a network onto the chain that ape is on, for the transactions, and another.
 
-`ape run deploy --network http://127.0.0.1:8545 --schedule http://127.0.0.1:8546` deploys to stay and writes the
-deployment record. On a local network, and without `--schedule`, it is a rehearsal: the chains end with it.
+`ape run deploy --network http://127.0.0.1:8545 --schedule http://127.0.0.1:8546` deploys to stay and writes
+the deployment record. On a local network, without `--schedule`, it is a rehearsal: the chains end with it.
 """
 
 from __future__ import annotations
@@ -40,17 +40,13 @@ def cli(provider: ProviderAPI, schedule_url: str | None, record_path: Path) -> N
             with LocalNetwork(kind, settings.actors(), settings.terms(), on_step=click.echo) as local:
                 record = local.network.record
         else:
-            raise EnergyShareError(
-                "a network needs two chains: name the scheduling chain with --schedule URL"
-            )
+            raise EnergyShareError("a network needs two chains: name the scheduling chain with --schedule URL")
     except EnergyShareError as error:
         raise click.ClickException(str(error)) from error
     _show(record)
 
 
-def _deploy_to_stay(
-    provider: ProviderAPI, schedule_url: str, settings: Settings, record_path: Path
-) -> NetworkRecord:
+def _deploy_to_stay(provider: ProviderAPI, schedule_url: str, settings: Settings, record_path: Path) -> NetworkRecord:
     if record_path.exists():
         raise EnergyShareError(f"{record_path} exists: move it away, or name another with --record")
     urls = {Side.TRANSACTION: str(provider.http_uri), Side.SCHEDULE: schedule_url}

@@ -209,9 +209,7 @@ interface ITransactionLock {
     event RouteUnfrozen(bytes32 indexed route);
 
     /// @notice Emitted for each transfer that an outbox takes in: by `sender`, who is the lock itself for a bounce.
-    event Locked(
-        bytes32 indexed route, uint256 indexed position, address indexed sender, bytes32 word1, bytes32 word2
-    );
+    event Locked(bytes32 indexed route, uint256 indexed position, address indexed sender, bytes32 word1, bytes32 word2);
 
     /// @notice Emitted when transfer `position` of the counterpart's outbox is paid out.
     event Credited(

@@ -71,9 +71,8 @@ contract QuorumLightClient is IQuorumLightClient, DelayedAccess {
 
     /// @inheritdoc IQuorumLightClient
     function digest(bytes32 blockHash) public view returns (bytes32) {
-        return MessageHashUtils.toTypedDataHash(
-            DOMAIN_SEPARATOR, keccak256(abi.encode(SEALED_HEADER_TYPEHASH, blockHash))
-        );
+        return
+            MessageHashUtils.toTypedDataHash(DOMAIN_SEPARATOR, keccak256(abi.encode(SEALED_HEADER_TYPEHASH, blockHash)));
     }
 
     /// @dev One pass over the signatures: each is held to the sealer at its own index, and indices ascend, so no
@@ -82,9 +81,7 @@ contract QuorumLightClient is IQuorumLightClient, DelayedAccess {
         require(seal.length != 0, MalformedSeal(0));
         uint256 count = uint8(seal[0]);
         uint256 listEnd = 1 + count * SEALER_SIZE;
-        require(
-            seal.length >= listEnd && (seal.length - listEnd) % SIGNATURE_SIZE == 0, MalformedSeal(seal.length)
-        );
+        require(seal.length >= listEnd && (seal.length - listEnd) % SIGNATURE_SIZE == 0, MalformedSeal(seal.length));
 
         bytes32 listHash = keccak256(seal[:listEnd]);
         require(listHash == sealersHash, SealerSetMismatch(listHash, sealersHash));

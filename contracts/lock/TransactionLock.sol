@@ -44,7 +44,8 @@ contract TransactionLock is ITransactionLock, DelayedAccess, ReentrancyGuardTran
         mapping(bytes32 pairOfBlocks => bool) evidence;
     }
 
-    /// @dev The box that pays, and what is left in it: nobody else draws on it meanwhile.
+    /// @dev The box that pays, and what is left in it: nobody else draws on it meanwhile. None at first, with no
+    /// balance, so that a delivery that pays nobody asks no box.
     struct Source {
         uint256 index;
         address box;
@@ -218,13 +219,16 @@ contract TransactionLock is ITransactionLock, DelayedAccess, ReentrancyGuardTran
         emit Delivered(route, position + processed, number);
 
         uint256 lot = r.lot;
-        Source memory source = _source(uint256(inbox) % BOXES);
+        Source memory source;
+        source.index = uint256(inbox) % BOXES;
         for (uint256 i; i < processed; ++i) {
             uint256 payment = payments[i];
-            // lots < 2^96 and lot < 2^32
+            uint256 amount;
             unchecked {
-                if (payment != 0) _release(source, address(uint160(payment >> 96)), uint96(payment) * lot);
+                // lots < 2^96 and lot < 2^32
+                amount = uint96(payment) * lot;
             }
+            if (amount != 0) _release(source, address(uint160(payment >> 96)), amount);
         }
     }
 
@@ -260,24 +264,25 @@ contract TransactionLock is ITransactionLock, DelayedAccess, ReentrancyGuardTran
         require(outbox == inbox, InboxMismatch(outbox, inbox));
 
         uint256 most = skipped + Math.min(packet.limit, count - skipped);
-        uint256 next = skipped;
-        while (next < most && _confirmed(transfers, next, confirmations, number)) ++next;
+        uint256 next = _unconfirmed(transfers, skipped, most, confirmations, number);
         processed = next - skipped;
         newInbox = inbox.extend(transfers, skipped, next);
         outbox = newInbox.extend(transfers, next, count);
         require(outbox == proven, OutboxMismatch(outbox, proven));
     }
 
-    /// @dev Whether transfer `index` was locked at least `confirmations` blocks below `number`.
-    function _confirmed(bytes calldata transfers, uint256 index, uint256 confirmations, uint256 number)
+    /// @dev The first of the transfers `[first, last)` locked less than `confirmations` blocks below `number`.
+    function _unconfirmed(bytes calldata transfers, uint256 first, uint256 last, uint256 confirmations, uint256 number)
         internal
         pure
-        returns (bool)
+        returns (uint256 next)
     {
-        (, bytes32 word2) = transfers.wordsAt(index);
         unchecked {
             // 40 and 16 bits
-            return word2.blockNumberIn() + confirmations <= number;
+            for (next = first; next < last; ++next) {
+                (, bytes32 word2) = transfers.wordsAt(next);
+                if (word2.blockNumberIn() + confirmations > number) break;
+            }
         }
     }
 
@@ -368,7 +373,9 @@ contract TransactionLock is ITransactionLock, DelayedAccess, ReentrancyGuardTran
 
         emit Claimed(route, aliasId, owner, amount);
 
-        _release(_source(uint256(r.inbox) % BOXES), owner, amount);
+        Source memory source;
+        source.index = uint256(r.inbox) % BOXES;
+        _release(source, owner, amount);
     }
 
     /* BOXES */
@@ -378,22 +385,18 @@ contract TransactionLock is ITransactionLock, DelayedAccess, ReentrancyGuardTran
         return Create2.computeAddress(bytes32(index), _BOX_CODE_HASH);
     }
 
-    /// @dev The box `index` as a source of payments.
-    function _source(uint256 index) internal view returns (Source memory) {
-        address box = boxAt(index);
-        return Source(index, box, IERC20(ASSET).balanceOf(box));
-    }
-
-    /// @dev Pays from `source` and, where it falls short, from the boxes behind it in turn: `source` is the box that
-    /// paid last, warm for the next payment. The pools never exceed what the boxes hold.
+    /// @dev Pays from `source` and, where it falls short, from the boxes behind it in turn: the box that paid last is
+    /// warm for the next payment. The pools never exceed what the boxes hold.
     function _release(Source memory source, address recipient, uint256 amount) internal {
         IERC20 asset = IERC20(ASSET);
-        for (uint256 drained; amount > source.balance;) {
+        for (uint256 asked; amount > source.balance; ++asked) {
             if (source.balance != 0) asset.safeTransferFrom(source.box, recipient, source.balance);
             amount -= source.balance;
-            require(++drained < BOXES, BoxesShort(amount));
-            Source memory next = _source((source.index + 1) % BOXES);
-            (source.index, source.box, source.balance) = (next.index, next.box, next.balance);
+            require(asked < BOXES, BoxesShort(amount));
+
+            source.index = (source.index + 1) % BOXES;
+            source.box = boxAt(source.index);
+            source.balance = asset.balanceOf(source.box);
         }
 
         unchecked {

@@ -9,13 +9,12 @@ contract OutboxHarness {
     using Outbox for bytes32;
     using Outbox for bytes;
 
-    function seed(
-        ITransactionLock.Counterpart calldata source,
-        ITransactionLock.Counterpart calldata destination
-    ) external pure returns (bytes32) {
-        return Outbox.seed(
-            source.chainId, source.genesisHash, source.lock, destination.chainId, destination.lock
-        );
+    function seed(ITransactionLock.Counterpart calldata source, ITransactionLock.Counterpart calldata destination)
+        external
+        pure
+        returns (bytes32)
+    {
+        return Outbox.seed(source.chainId, source.genesisHash, source.lock, destination.chainId, destination.lock);
     }
 
     function pack(Transfer calldata transfer) external pure returns (bytes32 word1, bytes32 word2) {

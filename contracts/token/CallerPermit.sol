@@ -12,6 +12,7 @@ library CallerPermit {
     /// is not, the transfer that follows reverts with the token's own error.
     function use(address token, Permit calldata permit) internal {
         try IERC20Permit(token)
-            .permit(msg.sender, address(this), permit.value, permit.deadline, permit.v, permit.r, permit.s) {} catch {}
+            .permit(msg.sender, address(this), permit.value, permit.deadline, permit.v, permit.r, permit.s) {}
+            catch {}
     }
 }

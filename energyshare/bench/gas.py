@@ -1,7 +1,7 @@
 """Gas of everything that the lock does, from the receipts of real transactions with real proofs.
 
-Steady state: the first lock and the first packet of a deployment are not counted, allowances are standing ones, 3 of
-4 sealers seal. On py-evm two runs of the same contracts agree to the unit.
+Steady state: the first lock and the first packet of a deployment are not counted, allowances are
+standing ones, 3 of 4 sealers seal. On py-evm two runs of the same contracts agree to the unit.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from statistics import fmean
 from typing import Any
 
 from energyshare.bench.meter import CalldataCost, Meter
-from energyshare.bench.testbed import AMOUNT, LOCKER, Delivered, ProofDepth, Testbed, holders
+from energyshare.bench.rig import AMOUNT, LOCKER, Delivered, ProofDepth, Rig, holders
 from energyshare.bridge.permit import sign_permit
 from energyshare.bridge.seal import quorum_of
 from energyshare.bridge.transfer import CHECKPOINT_INTERVAL, alias_of
@@ -170,24 +170,22 @@ def measure(
     samples: list[Sample] = []
     for seed in range(deployments):
         tell(f"gas: deployment {seed + 1} of {deployments}, {accounts:,} accounts")
-        with Testbed(kind, seed, accounts) as bed:
-            terms = bed.terms
-            samples.append(sample(bed))
+        with Rig(kind, seed, accounts) as rig:
+            terms = rig.terms
+            samples.append(sample(rig))
     by_size: dict[int, int] = {}
     for size in state_sizes:
         if size == accounts:
             by_size[size] = samples[0].packet_1.gas
             continue
         tell(f"gas: a packet at {size:,} accounts")
-        with Testbed(kind, 0, size) as bed:
-            by_size[size] = _steady_packet(bed).gas
+        with Rig(kind, 0, size) as rig:
+            by_size[size] = rig.steady_packet().gas
     tell("gas: purchase, bounce, claim, tail")
-    with Testbed(kind, _OPERATIONS_SEED, accounts, crowded=tuple(Side)) as bed:
-        operations = _operations(bed)
+    with Rig(kind, _OPERATIONS_SEED, accounts, crowded=tuple(Side)) as rig:
+        operations = _operations(rig)
     return GasReport(
-        Conditions(
-            kind, accounts, deployments, terms.sealers, quorum_of(terms.sealers), terms.confirmations
-        ),
+        Conditions(kind, accounts, deployments, terms.sealers, quorum_of(terms.sealers), terms.confirmations),
         {
             "lock": Spread.of(fmean(one.locks) for one in samples),
             "packet_1": Spread.of(one.packet_1.gas for one in samples),
@@ -200,24 +198,24 @@ def measure(
     )
 
 
-def sample(bed: Testbed) -> Sample:
+def sample(rig: Rig) -> Sample:
     """Measure one deployment."""
     new, *batch = holders(BATCH + 1)
-    packet_1 = _steady_packet(bed)
-    depth = bed.proof_depth(bed.source.height())
-    light_client = bed.destination.contract(
-        "QuorumLightClient", bed.network.record.chains[Side.SCHEDULE].light_client
+    packet_1 = rig.steady_packet()
+    depth = rig.proof_depth(rig.source.height())
+    light_client = rig.destination.contract(
+        "QuorumLightClient", rig.network.record.chains[Side.SCHEDULE].light_client
     )
     verify = light_client.functions.verifyHeader(packet_1.packet.header, packet_1.packet.seal)
-    meter = Meter(bed.destination, bed.network.actors.operator(Side.SCHEDULE))
-    (refund,), _ = bed.register(Side.TRANSACTION, [LOCKER])
-    recipients, registrations = bed.register(Side.SCHEDULE, [new, *batch])
+    meter = Meter(rig.destination, rig.network.actors.operator(Side.SCHEDULE))
+    (refund,), _ = rig.register(Side.TRANSACTION, [LOCKER])
+    recipients, registrations = rig.register(Side.SCHEDULE, [new, *batch])
     locks: list[int] = []
 
     def packet_for(aliases: Sequence[bytes]) -> Delivered:
-        locks.extend(bed.lock(aliases, refund))
-        bed.confirm()
-        return bed.deliver(bed.packet())
+        locks.extend(rig.lock(aliases, refund))
+        rig.confirm()
+        return rig.deliver(rig.packet())
 
     return Sample(
         packet_1=packet_1,
@@ -231,81 +229,70 @@ def sample(bed: Testbed) -> Sample:
     )
 
 
-def _steady_packet(bed: Testbed) -> Delivered:
-    """The second packet of a deployment: one transfer, to the recipient of the first."""
-    bed.approve()
-    (refund,), _ = bed.register(Side.TRANSACTION, [LOCKER])
-    recipient, _ = bed.register(Side.SCHEDULE, [LOCKER])
-    for _ in range(2):
-        bed.lock(recipient, refund)
-        bed.confirm()
-        delivered = bed.deliver(bed.packet())
-    return delivered
-
-
-def _operations(bed: Testbed) -> dict[str, int]:
-    gas = {"packet_1": _steady_packet(bed).gas}
-    (refund,), _ = bed.register(Side.TRANSACTION, [LOCKER])
-    recipients, _ = bed.register(Side.SCHEDULE, [LOCKER])
-    gas |= _purchases(bed, recipients[0], refund)
-    bed.approve()  # a permit replaces the standing allowance
-    bed.confirm()
-    bed.deliver(bed.packet())
-    gas |= _bounces(bed, refund)
-    bed.lock(recipients, refund)
+def _operations(rig: Rig) -> dict[str, int]:
+    gas = {"packet_1": rig.steady_packet().gas}
+    (refund,), _ = rig.register(Side.TRANSACTION, [LOCKER])
+    recipients, _ = rig.register(Side.SCHEDULE, [LOCKER])
+    gas |= _purchases(rig, recipients[0], refund)
+    rig.approve()  # a permit replaces the standing allowance
+    rig.confirm()
+    rig.deliver(rig.packet())
+    gas |= _bounces(rig, refund)
+    rig.lock(recipients, refund)
     blocks = 2  # no block holds the whole tail
-    locks = [gas for _ in range(blocks) for gas in bed.lock(recipients * (TAIL // blocks), refund)]
-    bed.source.mine(bed.terms.confirmations - blocks)
-    route = bed.network.ends[Side.TRANSACTION].route_state(bed.network.route(Side.TRANSACTION))
+    locks = [gas for _ in range(blocks) for gas in rig.lock(recipients * (TAIL // blocks), refund)]
+    rig.source.mine(rig.terms.confirmations - blocks)
+    route = rig.network.ends[Side.TRANSACTION].route_state(rig.network.route(Side.TRANSACTION))
     checkpoint = route.outbox_position // CHECKPOINT_INTERVAL * CHECKPOINT_INTERVAL
     gas["lock_checkpoint"] = locks[checkpoint - route.outbox_position - 1]
-    gas["tail_500_unconfirmed"] = bed.deliver(bed.packet()).gas
+    gas["tail_500_unconfirmed"] = rig.deliver(rig.packet()).gas
     return gas
 
 
-def _purchases(bed: Testbed, recipient: bytes, refund: bytes) -> dict[str, int]:
-    account = bed.account(LOCKER, Side.TRANSACTION)
-    asset = bed.network.asset(Side.TRANSACTION)
-    market = bed.network.market()
-    lock = bed.network.ends[Side.TRANSACTION].contract
-    arguments = (bed.network.route(Side.TRANSACTION), AMOUNT, recipient, refund, 0)
+def _purchases(rig: Rig, recipient: bytes, refund: bytes) -> dict[str, int]:
+    account = rig.account(LOCKER, Side.TRANSACTION)
+    asset = rig.network.asset(Side.TRANSACTION)
+    market = rig.network.market()
+    lock = rig.network.ends[Side.TRANSACTION].contract
+    arguments = (rig.network.route(Side.TRANSACTION), AMOUNT, recipient, refund, 0)
 
     def gas(what: Sendable) -> int:
-        (receipt,) = bed.send(Side.TRANSACTION, [(what, account)])
+        (receipt,) = rig.send(Side.TRANSACTION, [(what, account)])
         return receipt["gasUsed"]
 
     def permit(spender: str) -> tuple[int, int, int, bytes, bytes]:
-        return sign_permit(bed.source, asset, account, spender, AMOUNT)
+        return sign_permit(rig.source, asset, account, spender, AMOUNT)
 
     found = {"purchase": gas(market.functions.buy(*arguments))}
-    gas(lock.functions.lockWithPermit(*arguments, permit(lock.address)))  # the owner's first permit costs more
+    # The owner's first permit costs more.
+    gas(lock.functions.lockWithPermit(*arguments, permit(lock.address)))
     found["lock_with_permit"] = gas(lock.functions.lockWithPermit(*arguments, permit(lock.address)))
     found["purchase_with_permit"] = gas(market.functions.buyWithPermit(*arguments, permit(market.address)))
     return found
 
 
-def _bounces(bed: Testbed, refund: bytes) -> dict[str, int]:
-    """A transfer to nobody: bounced, and credited at home or, where its refund alias is nobody's either, claimed."""
-    owner = bed.account(LOCKER, Side.TRANSACTION)
-    secret = bed.unused("late alias")
+def _bounces(rig: Rig, refund: bytes) -> dict[str, int]:
+    """Transfers to nobody: bounced, and credited at home or, with a refund alias of nobody's, claimed."""
+    owner = rig.account(LOCKER, Side.TRANSACTION)
+    secret = rig.unused("late alias")
     late = alias_of(owner.address, secret)
-    nobody = bed.unused("nobody")[:20]
-    home = bed.network.route(Side.TRANSACTION)
+    nobody = rig.unused("nobody")[:20]
+    home = rig.network.route(Side.TRANSACTION)
     found: dict[str, int] = {}
 
     def there_and_back(refund_to: bytes) -> tuple[int, int]:
-        bed.lock([nobody], refund_to)
-        bed.confirm()
-        bounce = bed.deliver(bed.packet()).gas
-        bed.confirm(Side.SCHEDULE)
-        return bounce, bed.deliver(bed.packet(Side.SCHEDULE), Side.SCHEDULE).gas
+        rig.lock([nobody], refund_to)
+        rig.confirm()
+        bounce = rig.deliver(rig.packet()).gas
+        rig.confirm(Side.SCHEDULE)
+        return bounce, rig.deliver(rig.packet(Side.SCHEDULE), Side.SCHEDULE).gas
 
     there_and_back(refund)
     found["bounce"], found["bounce_returned"] = there_and_back(refund)
     _, found["bounce_set_aside"] = there_and_back(late)
-    bed.send(Side.TRANSACTION, [(bed.network.aliases(Side.TRANSACTION).functions.register(secret), owner)])
-    claim = bed.network.ends[Side.TRANSACTION].contract.functions.claim(home, late)
-    (receipt,) = bed.send(Side.TRANSACTION, [(claim, owner)])
+    rig.send(Side.TRANSACTION, [(rig.network.aliases(Side.TRANSACTION).functions.register(secret), owner)])
+    claim = rig.network.ends[Side.TRANSACTION].contract.functions.claim(home, late)
+    (receipt,) = rig.send(Side.TRANSACTION, [(claim, owner)])
     found["claim"] = receipt["gasUsed"]
     return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from eth_account.signers.local import LocalAccount
+from eth_utils.address import to_checksum_address
 from eth_utils.conversions import to_bytes
 from web3.contract.contract import ContractFunction
 
@@ -24,7 +25,8 @@ _CODE = bytes.fromhex(
     # gas; staticcall(gas, first word, 0, size, 0, 0); gas
     "5a5f5f835f5f355afa5a"
     # Returns the difference and whether the call succeeded.
-    "919060205203" "5f5260405ff3"
+    "919060205203"
+    "5f5260405ff3"
 )
 """A contract that calls another and returns two words: the gas that took, and 1 for success."""
 
@@ -33,7 +35,7 @@ _DEPLOYMENT = bytes([0x60, len(_CODE), 0x80, 0x60, 9, 0x5F, 0x39, 0x5F, 0xF3]) +
 
 @dataclass(frozen=True, slots=True)
 class CalldataCost:
-    """What the bytes of a transaction cost before anything runs (EIP-2028), and the least it costs (EIP-7623)."""
+    """What call data costs before anything runs (EIP-2028), and the least the transaction pays (EIP-7623)."""
 
     size: int
     """Bytes."""
@@ -62,10 +64,10 @@ class Meter:
         digest = chain.submit({"data": _DEPLOYMENT, "gas": 200_000}, account)
         if not chain.automine:
             chain.mine()
-        self._address = chain.wait_receipt(digest)["contractAddress"]
+        self._address = to_checksum_address(str(chain.wait_receipt(digest)["contractAddress"]))
 
     def gas(self, function: ContractFunction) -> int:
-        """Gas of a view as another contract calls it, its account cold. Raises EnergyShareError if it reverts."""
+        """Gas of a view called by another contract, its account cold. Raises EnergyShareError on a revert."""
         call = Payload.of(function)
         assert call.to is not None
         target = to_bytes(hexstr=call.to).rjust(32, b"\0")
@@ -73,5 +75,5 @@ class Meter:
             self._chain.w3.eth.call({"to": self._address, "data": target + call.data, "gas": 10_000_000})
         )
         if not int.from_bytes(answer[32:]):
-            raise EnergyShareError(f"{call.action} reverted while it was measured: it cannot be a view of this state")
+            raise EnergyShareError(f"{call.action} reverted while it was measured: give it what it accepts")
         return int.from_bytes(answer[:32])

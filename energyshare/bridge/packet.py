@@ -87,16 +87,12 @@ class Packet:
 
 def outbox_slot(route: bytes) -> int:
     """The storage slot of the outbox of `route` in a lock."""
-    return int.from_bytes(
-        keccak(encode(["bytes32", "uint256"], [route, artifact("TransactionLock").slot("_routes")]))
-    )
+    return int.from_bytes(keccak(encode(["bytes32", "uint256"], [route, artifact("TransactionLock").slot("_routes")])))
 
 
 def checkpoint_slot(route: bytes, index: int) -> int:
     """The storage slot of checkpoint `index` of `route` in a lock."""
-    return int.from_bytes(
-        keccak(encode(["uint256", "uint256"], [index, outbox_slot(route) + CHECKPOINTS_OFFSET]))
-    )
+    return int.from_bytes(keccak(encode(["uint256", "uint256"], [index, outbox_slot(route) + CHECKPOINTS_OFFSET])))
 
 
 def plan_packet(
@@ -114,9 +110,7 @@ def plan_packet(
         The plan, or None where nothing is confirmed. A backlog too long for one packet is cut at the furthest
         checkpoint within reach, so that each packet is bounded however long the backlog is.
     """
-    confirmed = next(
-        (at for at, transfer in enumerate(waiting) if transfer.block_number > deepest), len(waiting)
-    )
+    confirmed = next((at for at, transfer in enumerate(waiting) if transfer.block_number > deepest), len(waiting))
     if confirmed == 0:
         return None
     first = inbox_position + 1

@@ -10,8 +10,11 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 from eth_account.signers.local import LocalAccount
+from eth_typing import ABIEvent
+from eth_utils.abi import event_abi_to_log_topic
 from web3.logs import DISCARD
 
 from energyshare.bridge.lock_end import LockEnd
@@ -27,6 +30,7 @@ from energyshare.bridge.packet import (
 from energyshare.bridge.seal import QuorumMissing, encode_seal, seal_digest, signer_of
 from energyshare.bridge.sealer import SealerSource
 from energyshare.chain.header import Header
+from energyshare.contracts import artifact
 from energyshare.errors import EnergyShareError, TransactionReverted
 
 __all__ = ["Delivery", "Relayer", "build_packet", "run_relayers"]
@@ -35,6 +39,13 @@ logger = logging.getLogger(__name__)
 
 GAS_SHARE = 0.9
 """The part of a block's gas limit that one packet may take."""
+
+_OUTCOME_TOPICS = frozenset(
+    event_abi_to_log_topic(cast(ABIEvent, event))
+    for event in artifact("TransactionLock").abi
+    if event["type"] == "event" and event["name"] in ("Credited", "Bounced", "ClaimWaiting")
+)
+"""A delivery emits one of these for each transfer it processes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +139,7 @@ class Relayer:
         if outbox.outbox_position <= inbox.inbox_position:
             return None
 
-        waiting = self.source.transfers(
-            self._outbox_route, inbox.inbox_position + 1, outbox.outbox_position, height
-        )
+        waiting = self.source.transfers(self._outbox_route, inbox.inbox_position + 1, outbox.outbox_position, height)
         plan = plan_packet(
             inbox.inbox_position,
             [locked.transfer for locked in waiting],
@@ -141,9 +150,7 @@ class Relayer:
             return None
         header = self.source.chain.header(height)
         seal = self._seal(header, inbox.light_client)
-        return build_packet(
-            self.source, self._outbox_route, plan, header, seal, inbox.inbox_position, inbox.inbox
-        )
+        return build_packet(self.source, self._outbox_route, plan, header, seal, inbox.inbox_position, inbox.inbox)
 
     def deliver(self, packet: Packet) -> Delivery | None:
         """Simulate the packet, cut it down to the gas of a block, and send it."""
@@ -172,10 +179,11 @@ class Relayer:
         (event,) = self.destination.contract.events.Delivered().process_receipt(receipt, errors=DISCARD) or (None,)
         if event is None:  # its transfers came by another relayer in the same block
             return None
-        processed = event["args"]["position"] - packet.position
+        # Not all that the packet carries: another relayer may have delivered its beginning meanwhile.
+        processed = sum(log["topics"][0] in _OUTCOME_TOPICS for log in receipt["logs"])
         self.source.discard(self._outbox_route, event["args"]["position"])
         delivery = Delivery(
-            first=packet.position + 1,
+            first=event["args"]["position"] - processed + 1,
             processed=processed,
             source_height=event["args"]["number"],
             block_number=receipt["blockNumber"],
@@ -207,7 +215,7 @@ class Relayer:
                 refusals.append(str(error))
                 continue
             signer = signer_of(digest, seal.signature)
-            if signer not in registered:
+            if signer is None or signer not in registered:
                 refusals.append(f"sealer {seal.sealer} signed 0x{seal.block_hash.hex()} or is not registered")
                 continue
             signatures[signer] = seal.signature
@@ -228,8 +236,12 @@ def run_relayers(
     max_backoff_s: float = 30,
     on_delivery: Callable[[Relayer, Delivery], None] | None = None,
 ) -> None:
-    """Run each relayer in a thread of its own until `stop` is set. A failure is logged and tried again, later each
-    time."""
+    """Run each relayer in a thread of its own until `stop` is set.
+
+    What may pass (a node or sealer that is away, a refusal) is logged and tried again, later each time. Anything else is
+    a bug: it ends all of them and is raised here.
+    """
+    failures: list[Exception] = []
 
     def run(relayer: Relayer) -> None:
         backoff_s = poll_s
@@ -250,11 +262,20 @@ def run_relayers(
                 elif on_delivery is not None:
                     on_delivery(relayer, delivery)
 
+    def guarded(relayer: Relayer) -> None:
+        try:
+            run(relayer)
+        except Exception as error:
+            failures.append(error)
+            stop.set()
+
     threads = [
-        threading.Thread(target=run, args=(relayer,), name=f"relayer {relayer}", daemon=True)
+        threading.Thread(target=guarded, args=(relayer,), name=f"relayer {relayer}", daemon=True)
         for relayer in relayers
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    if failures:
+        raise failures[0]

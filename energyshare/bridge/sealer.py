@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from eth_account.signers.local import LocalAccount
+from eth_typing import Hash32
 
 from energyshare.bridge.seal import seal_digest
 from energyshare.chain.connection import Chain
@@ -110,6 +111,6 @@ class Sealer:
                 f"0x{block_hash.hex()}: ask for the next height"
             )
         digest = seal_digest(self.chain.chain_id, self.chain.genesis_hash, block_hash)
-        signature = self.account.unsafe_sign_hash(digest).signature
+        signature = self.account.unsafe_sign_hash(Hash32(digest)).signature
         logger.debug("sealed %s block %d", self.chain.name, number)
         return Seal(self.account.address, number, block_hash, bytes(signature))

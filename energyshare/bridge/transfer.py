@@ -77,9 +77,7 @@ class LockIdentity:
     @property
     def route(self) -> bytes:
         """The key under which other locks keep their route to this one, 32 bytes."""
-        return keccak(
-            encode(["uint256", "bytes32", "address"], [self.chain_id, self.genesis_hash, self.address])
-        )
+        return keccak(encode(["uint256", "bytes32", "address"], [self.chain_id, self.genesis_hash, self.address]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,9 +48,7 @@ def _receipts(provider: JSONBaseProvider, block: dict[str, Any]) -> list[dict[st
 def _created_code(provider: JSONBaseProvider, number: int, receipts: list[dict[str, Any]]) -> list[bytes]:
     touched = {receipt.get("contractAddress") or receipt["to"] for receipt in receipts}
     touched |= {log["address"] for receipt in receipts for log in receipt["logs"]}
-    created: list[bytes] = [
-        to_canonical_address(r["contractAddress"]) for r in receipts if r.get("contractAddress")
-    ]
+    created: list[bytes] = [to_canonical_address(r["contractAddress"]) for r in receipts if r.get("contractAddress")]
     creators: list[bytes] = [to_canonical_address(address) for address in sorted(touched) if address]
     while creators:
         children: list[bytes] = []

@@ -123,9 +123,7 @@ class Chain:
     def mine(self, blocks: int = 1) -> None:
         """Mine empty blocks. Raises ChainError if this is no development chain."""
         if self.automine is None:
-            raise ChainError(
-                f"{self.name} is not a development chain: wait for its blocks, they cannot be mined"
-            )
+            raise ChainError(f"{self.name} is not a development chain: wait for its blocks, they cannot be mined")
         self._ask("anvil_mine", hex(blocks))
 
     def stop_automine(self) -> None:
@@ -175,9 +173,7 @@ class Chain:
                 self._contracts[key] = self.w3.eth.contract(address=key[1], abi=artifact(name).abi)
             return self._contracts[key]
 
-    def call(
-        self, function: ContractFunction, block: BlockIdentifier = "latest", sender: str | None = None
-    ) -> Any:
+    def call(self, function: ContractFunction, block: BlockIdentifier = "latest", sender: str | None = None) -> Any:
         """Decoded return value of a view. Raises TransactionReverted with the decoded error."""
         transaction: TxParams = {} if sender is None else {"from": to_checksum_address(sender)}
         try:
@@ -245,9 +241,7 @@ class Chain:
         self, requests: Sequence[tuple[Sendable, LocalAccount]], gas: int | None = None, size: int = 200
     ) -> list[HexBytes]:
         """Sign and send many transactions in JSON-RPC batches of `size`; their hashes in order."""
-        return self._sender.submit_many(
-            [(Payload.of(what), account) for what, account in requests], gas, size
-        )
+        return self._sender.submit_many([(Payload.of(what), account) for what, account in requests], gas, size)
 
     def wait_receipt(self, transaction_hash: bytes, timeout: float = RECEIPT_TIMEOUT) -> TxReceipt:
         """The receipt once mined, reverted or not. Raises ChainError as `wait_receipts` does."""
@@ -260,9 +254,7 @@ class Chain:
         """
         return self._sender.wait_receipts(hashes, timeout)
 
-    def deploy(
-        self, name: str, args: Sequence[Any], account: LocalAccount
-    ) -> tuple[ChecksumAddress, TxReceipt]:
+    def deploy(self, name: str, args: Sequence[Any], account: LocalAccount) -> tuple[ChecksumAddress, TxReceipt]:
         """Create the contract `name` of this project; its address and receipt."""
         made = artifact(name)
         factory = self.w3.eth.contract(abi=made.abi, bytecode=HexStr(made.bytecode))

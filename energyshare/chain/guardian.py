@@ -29,9 +29,7 @@ def main(folder: str, command: list[str]) -> int:
 
 def run(command: list[str]) -> int:
     """Run `command` until it ends or standard input does. Returns its exit status."""
-    process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
-    )
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True)
     print(process.pid, flush=True)
 
     def kill_when_orphaned() -> None:

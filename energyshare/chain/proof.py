@@ -74,9 +74,7 @@ class AccountProof:
             found = _value(storage_root, keccak(proof.slot.to_bytes(32, "big")), proof.nodes, what)
             proven = int.from_bytes(rlp.decode(found), "big") if found else 0
             if proven != proof.value:
-                raise ProofError(
-                    f"{what} is proven to hold {proven:#x}, not {proof.value:#x}: ask another node"
-                )
+                raise ProofError(f"{what} is proven to hold {proven:#x}, not {proof.value:#x}: ask another node")
 
 
 def hashed_nodes(nodes: Iterable[bytes]) -> tuple[bytes, ...]:

@@ -194,9 +194,7 @@ class PyEvmProvider(JSONBaseProvider):
             "eth_getBlockByHash": self._block_by_hash,
             "eth_getBlockByNumber": self._block_by_number,
             "eth_getBlockReceipts": self._block_receipts,
-            "eth_getCode": lambda who, block="latest": _hex(
-                self._state(block).get_code(to_canonical_address(who))
-            ),
+            "eth_getCode": lambda who, block="latest": _hex(self._state(block).get_code(to_canonical_address(who))),
             "eth_getLogs": self._logs,
             "eth_getProof": self._proof,
             "eth_getStorageAt": self._storage_at,
@@ -359,9 +357,7 @@ class PyEvmProvider(JSONBaseProvider):
             _refuse(f"nonce too low: next nonce {nonce}, tx nonce {transaction.nonce}")
         waiting = self._pool.transactions.get((sender, transaction.nonce))
         if waiting is not None:
-            _refuse(
-                "already known" if waiting.hash == transaction.hash else "replacement transaction underpriced"
-            )
+            _refuse("already known" if waiting.hash == transaction.hash else "replacement transaction underpriced")
         if transaction.gas > self._head.gas_limit:
             _refuse(f"exceeds block gas limit: {transaction.gas} of {self._head.gas_limit}")
         cost = transaction.value + transaction.gas * transaction.max_fee_per_gas
@@ -408,9 +404,7 @@ class PyEvmProvider(JSONBaseProvider):
         )
         return SpoofTransaction(unsigned, from_=sender)
 
-    def _execute(
-        self, header: BlockHeaderAPI, request: Mapping[str, Any], gas: int
-    ) -> tuple[ComputationAPI, int]:
+    def _execute(self, header: BlockHeaderAPI, request: Mapping[str, Any], gas: int) -> tuple[ComputationAPI, int]:
         """Run a request on a copy of the state. Returns the computation and the gas it used."""
         vm = self._vm(header)
         transaction = self._spoofed(vm, request, gas)
@@ -441,9 +435,7 @@ class PyEvmProvider(JSONBaseProvider):
                 return hex(guess)
         return hex(upper)
 
-    def _fee_history(
-        self, count: str | int, newest: str | int = "latest", percentiles: Any = None
-    ) -> dict[str, Any]:
+    def _fee_history(self, count: str | int, newest: str | int = "latest", percentiles: Any = None) -> dict[str, Any]:
         last = self._at(newest).block.number
         blocks = self._mined[max(0, last - _integer(count) + 1) : last + 1]
         return {
@@ -619,16 +611,11 @@ class PyEvmProvider(JSONBaseProvider):
 
     def _logs(self, wanted: Mapping[str, Any]) -> list[dict[str, Any]]:
         start = wanted.get("fromBlock") or "latest"
-        first = (
-            self._height if start in ("latest", "pending") else 0 if start == "earliest" else _integer(start)
-        )
+        first = self._height if start in ("latest", "pending") else 0 if start == "earliest" else _integer(start)
         latest = wanted.get("toBlock") in (None, "latest", "pending")
         last = self._height if latest else min(_integer(wanted["toBlock"]), self._height)
         addresses: list[bytes] = [to_canonical_address(who) for who in _listed(wanted.get("address"))]
-        topics = [
-            [bytes.fromhex(t.removeprefix("0x")) for t in _listed(topic)]
-            for topic in wanted.get("topics") or ()
-        ]
+        topics = [[bytes.fromhex(t.removeprefix("0x")) for t in _listed(topic)] for topic in wanted.get("topics") or ()]
         groups: list[list[bytes]] = [group for group in (addresses, *topics) if group]
         found: list[dict[str, Any]] = []
         for mined in self._mined[first : last + 1]:
@@ -670,9 +657,7 @@ class _IntervalMiner:
             due = max(due + self._seconds, time.monotonic())
 
 
-def _genesis_chain(
-    chain_id: int, alloc: Mapping[str, int], salt: bytes, timestamp: int, gas_limit: int
-) -> EvmChain:
+def _genesis_chain(chain_id: int, alloc: Mapping[str, int], salt: bytes, timestamp: int, gas_limit: int) -> EvmChain:
     if len(salt) > 32:
         raise ChainError(f"the genesis salt has {len(salt)} bytes: pass at most 32")
     vm_configuration = ConsensusApplier(NoProofConsensus).amend_vm_configuration(((0, _FreePragueVM),))
@@ -706,8 +691,7 @@ def _matches(log: Any, addresses: list[bytes], topics: list[list[bytes]]) -> boo
     if len(topics) > len(log.topics):
         return False
     return all(
-        not allowed or topic.to_bytes(32, "big") in allowed
-        for allowed, topic in zip(topics, log.topics, strict=False)
+        not allowed or topic.to_bytes(32, "big") in allowed for allowed, topic in zip(topics, log.topics, strict=False)
     )
 
 

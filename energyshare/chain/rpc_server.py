@@ -39,9 +39,7 @@ class RpcServer:
             raise ChainError(
                 f"port {port} on {HOST} cannot be listened on ({error.strerror}): choose another port"
             ) from error
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.05,), name="rpc", daemon=True
-        )
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="rpc", daemon=True)
         self._thread.start()
 
     @property

@@ -270,9 +270,7 @@ class Sender:
         over, under = _GAS_MARGIN
         return estimate * over // under
 
-    def _signed(
-        self, payload: Payload, account: LocalAccount, gas: int, nonces: _Nonces
-    ) -> tuple[str, HexBytes]:
+    def _signed(self, payload: Payload, account: LocalAccount, gas: int, nonces: _Nonces) -> tuple[str, HexBytes]:
         """A signed transaction in hex with the account's next nonce, and its hash."""
         unsigned = Unsigned(
             nonce=self._next_nonce(nonces, account.address),

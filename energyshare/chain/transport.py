@@ -60,9 +60,7 @@ class HttpProvider(JSONBaseProvider):
         try:
             request(self, "eth_chainId")
         except RpcError as error:
-            raise ChainError(
-                f"{self.url} is no Ethereum node ({error.message}): check the URL's path"
-            ) from error
+            raise ChainError(f"{self.url} is no Ethereum node ({error.message}): check the URL's path") from error
         finally:
             self._retries = RETRIES
 
@@ -147,9 +145,7 @@ def request(provider: JSONBaseProvider, method: str, *params: Any) -> Any:
     return _result(method, provider.make_request(RPCEndpoint(method), list(params)))
 
 
-def batch(
-    provider: JSONBaseProvider, requests_: Sequence[Request], size: int = 200
-) -> Iterator[Any | RpcError]:
+def batch(provider: JSONBaseProvider, requests_: Sequence[Request], size: int = 200) -> Iterator[Any | RpcError]:
     """Raw results in order, sent `size` at a time; a refused request yields its RpcError."""
     for start in range(0, len(requests_), size):
         chunk = [(RPCEndpoint(method), list(params)) for method, params in requests_[start : start + size]]
@@ -181,10 +177,6 @@ def _cause(error: BaseException) -> str:
         return "timed out"
     text = str(error)
     return next(
-        (
-            known
-            for known in ("Connection refused", "Name or service not known", "Connection reset")
-            if known in text
-        ),
+        (known for known in ("Connection refused", "Name or service not known", "Connection reset") if known in text),
         type(error).__name__,
     ).lower()

@@ -20,9 +20,7 @@ __all__ = ["cli", "main"]
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="energyshare", message="%(version)s")
-@click.option(
-    "-v", "--verbose", count=True, help="Say more: -v what is delivered, -vv every request for a seal."
-)
+@click.option("-v", "--verbose", count=True, help="Say more: -v what is delivered, -vv every request for a seal.")
 def cli(verbose: int) -> None:
     """A trusted network for sharing distributed energy: two chains, joined by a lock that proves what it does."""
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]

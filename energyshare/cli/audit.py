@@ -47,9 +47,7 @@ def audit(record_path: Path, json_path: str | None) -> int:
                     result.privacy.blocks[side],
                     f"{result.privacy.searched[side]:,}",
                     result.privacy.count(side),
-                    ", ".join(
-                        f"{seen.name} in block {seen.block}" for seen in result.privacy.sightings[side]
-                    ),
+                    ", ".join(f"{seen.name} in block {seen.block}" for seen in result.privacy.sightings[side]),
                 )
                 for side in Side
             ],

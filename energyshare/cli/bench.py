@@ -1,6 +1,115 @@
+"""`bench`: measure, and hold what was measured to its bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import click
+from rich.console import Console
+
+from energyshare.bench import gas as gas_bench
+from energyshare.bench import latency as latency_bench
+from energyshare.bench import throughput as throughput_bench
+from energyshare.chain import devnet
+from energyshare.cli.options import chain_option
+from energyshare.cli.output import console_for, json_option, table, write_json
+
+__all__ = ["bench"]
+
+Report = TypeVar("Report")
+
+anvil_option = click.option(
+    "--chain",
+    "kind",
+    type=click.Choice(["py-evm", "anvil"]),
+    default="anvil",
+    show_default=True,
+    help="What runs the chains.",
+)
 
 
 @click.group()
 def bench() -> None:
-    """Benchmarks."""
+    """Measure gas, latency and throughput. The exit status is 1 when a bound does not hold."""
+
+
+@bench.command()
+@chain_option
+@click.option(
+    "--deployments", type=click.IntRange(1, 64), default=8, show_default=True, help="Lock addresses to average over."
+)
+@json_option
+def gas(kind: devnet.Kind, deployments: int, json_path: str | None) -> int:
+    """Gas of locks and packets, from receipts of real transactions with real proofs."""
+    console = console_for(json_path)
+    report = _measured(console, lambda tell: gas_bench.measure(kind, deployments=deployments, progress=tell))
+    console.print(
+        table(
+            f"Gas at {report.conditions.accounts:,} accounts",
+            ["what", "mean ", "lowest ", "highest ", "bound "],
+            [
+                (name, f"{seen.mean:,}", f"{seen.lowest:,}", f"{seen.highest:,}", f"{gas_bench.BOUNDS[name]:,}")
+                for name, seen in report.figures.items()
+            ],
+        )
+    )
+    console.print(
+        table(
+            "Other operations",
+            ["what", "gas "],
+            [
+                *((f"packet_1 at {accounts:,} accounts", f"{cost:,}") for accounts, cost in report.accounts.items()),
+                *((name, f"{cost:,}") for name, cost in report.operations.items()),
+            ],
+        )
+    )
+    return _conclude(console, json_path, report.to_json(), report.violations)
+
+
+@bench.command()
+@anvil_option
+@click.option("--conversions", type=click.IntRange(1, 1_000), default=5, show_default=True, help="In each direction.")
+@json_option
+def latency(kind: devnet.Kind, conversions: int, json_path: str | None) -> int:
+    """Blocks and seconds from lock to credit, at one block a second."""
+    console = console_for(json_path)
+    report = _measured(console, lambda tell: latency_bench.measure(kind, conversions, progress=tell))
+    made = report.to_json()
+    _print_flat(console, "Latency of a conversion", made)
+    return _conclude(console, json_path, made, report.violations)
+
+
+@bench.command()
+@anvil_option
+@click.option("--transfers", type=click.IntRange(1, 100_000), default=2_000, show_default=True)
+@json_option
+def throughput(kind: devnet.Kind, transfers: int, json_path: str | None) -> int:
+    """Locks and credits a second on this machine."""
+    console = console_for(json_path)
+    report = _measured(console, lambda tell: throughput_bench.measure(kind, transfers, progress=tell))
+    made = report.to_json()
+    _print_flat(console, "Throughput", made)
+    return _conclude(console, json_path, made, [])
+
+
+def _measured(console: Console, measure: Callable[[Callable[[str], None]], Report]) -> Report:
+    with console.status("starting") as status:
+        return measure(status.update)
+
+
+def _print_flat(console: Console, title: str, report: dict[str, Any]) -> None:
+    console.print(
+        table(
+            title,
+            ["what", "measured "],
+            [(name, value) for name, value in report.items() if not isinstance(value, dict | list)],
+        )
+    )
+
+
+def _conclude(console: Console, json_path: str | None, report: dict[str, Any], violations: list[str]) -> int:
+    write_json(json_path, report)
+    for violation in violations:
+        console.print(f"[bold red]✗[/] {violation}")
+    return 1 if violations else 0

@@ -61,9 +61,7 @@ record_option = click.option(
 )
 @settings_option
 @record_option
-def up(
-    kind: str | None, block_time_s: float, port: int, settings_path: Path | None, record_path: Path
-) -> None:
+def up(kind: str | None, block_time_s: float, port: int, settings_path: Path | None, record_path: Path) -> None:
     """Run a whole network on this machine until Ctrl-C: both chains, sealers, relayers."""
     console = console_for()
     settings = load_settings(settings_path)
@@ -84,9 +82,7 @@ def up(
         try:
             for side in Side:
                 chain = local.network.record.chains[side]
-                console.print(
-                    f"{side} chain {chain.chain_id} at {chain.url}, lock {chain.lock}, asset {chain.asset}"
-                )
+                console.print(f"{side} chain {chain.chain_id} at {chain.url}, lock {chain.lock}, asset {chain.asset}")
             console.print(
                 table(
                     "Parties (development keys: everybody knows them)",
@@ -152,9 +148,7 @@ def _until_signal() -> Iterator[threading.Event]:
     metavar="URL",
     help="JSON-RPC of the transaction chain.",
 )
-@click.option(
-    "--schedule", "schedule_url", required=True, metavar="URL", help="JSON-RPC of the scheduling chain."
-)
+@click.option("--schedule", "schedule_url", required=True, metavar="URL", help="JSON-RPC of the scheduling chain.")
 @click.option(
     "--transaction-sealer",
     "transaction_sealers",
@@ -191,9 +185,7 @@ def deploy(
     ):
         chains = {Side.TRANSACTION: transaction, Side.SCHEDULE: schedule}
         if transaction.chain_id == schedule.chain_id:
-            raise EnergyShareError(
-                f"both URLs serve chain {transaction.chain_id}: a network needs two chains"
-            )
+            raise EnergyShareError(f"both URLs serve chain {transaction.chain_id}: a network needs two chains")
         sealers = {side: _addresses(chains[side], sealer_urls[side]) for side in Side if sealer_urls[side]}
         record = deploy_network(
             chains,
@@ -223,9 +215,7 @@ def _addresses(chain: Chain, urls: tuple[str, ...]) -> list[str]:
 @click.command()
 @network_option
 @settings_option
-@click.option(
-    "--poll", "poll_s", type=click.FloatRange(min=0.05), default=0.2, show_default=True, help="Seconds."
-)
+@click.option("--poll", "poll_s", type=click.FloatRange(min=0.05), default=0.2, show_default=True, help="Seconds.")
 def relay(record_path: Path, settings_path: Path | None, poll_s: float) -> None:
     """Carry transfers between the chains until Ctrl-C. Any number of relayers may run; none needs trust."""
     settings = load_settings(settings_path)
@@ -247,9 +237,7 @@ def relay(record_path: Path, settings_path: Path | None, poll_s: float) -> None:
 
 @click.command()
 @click.option("--url", required=True, metavar="URL", help="JSON-RPC of the sealer's own node.")
-@click.option(
-    "--chain", "side", type=SIDE, required=True, help="Which chain the node is on: transaction or schedule."
-)
+@click.option("--chain", "side", type=SIDE, required=True, help="Which chain the node is on: transaction or schedule.")
 @click.option(
     "--index", type=click.IntRange(0, 254), default=0, show_default=True, help="Which sealer of the mnemonic."
 )

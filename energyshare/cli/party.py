@@ -32,9 +32,7 @@ def purchase(name: str, amount: int, record_path: Path, settings_path: Path | No
 @click.command(context_settings=NEGATIVE_AMOUNTS)
 @click.argument("name")
 @click.argument("amount", type=AMOUNT)
-@click.option(
-    "--from", "side", type=SIDE, required=True, help="The chain to take them from: transaction or schedule."
-)
+@click.option("--from", "side", type=SIDE, required=True, help="The chain to take them from: transaction or schedule.")
 @network_option
 @settings_option
 def convert(name: str, amount: int, side: Side, record_path: Path, settings_path: Path | None) -> None:

@@ -70,9 +70,7 @@ def records(side: Side | None, record_path: Path, json_path: str | None) -> None
                 ],
             )
         )
-    write_json(
-        json_path, {one.value: [record.to_json() for record in listed] for one, listed in found.items()}
-    )
+    write_json(json_path, {one.value: [record.to_json() for record in listed] for one, listed in found.items()})
 
 
 @query.command()

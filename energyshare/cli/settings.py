@@ -83,9 +83,7 @@ def load_settings(path: Path | None = None) -> Settings:
         try:
             values = tomllib.loads(path.read_text())
         except OSError as error:
-            raise SettingsError(
-                f"cannot read {path}: {error.strerror}; name a TOML file with --settings"
-            ) from error
+            raise SettingsError(f"cannot read {path}: {error.strerror}; name a TOML file with --settings") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise SettingsError(f"{path} is no TOML: {error}") from error
     try:
@@ -93,9 +91,5 @@ def load_settings(path: Path | None = None) -> Settings:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
-        source = (
-            path
-            if path is not None and first["loc"] and first["loc"][0] in values
-            else "ENERGYSHARE_ variables"
-        )
+        source = path if path is not None and first["loc"] and first["loc"][0] in values else "ENERGYSHARE_ variables"
         raise SettingsError(f"setting {where} ({source}): {first['msg']}") from error

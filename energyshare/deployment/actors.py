@@ -60,15 +60,15 @@ class Actors:
 
     def operator(self, side: Side) -> LocalAccount:
         """Deploys, and changes rules after their delay."""
-        return self._keyring.account(side.index, _OPERATOR)
+        return self._keyring.account(side.branch, _OPERATOR)
 
     def relayer(self, side: Side) -> LocalAccount:
         """Pays for deliveries to the chain `side`."""
-        return self._keyring.account(side.index, _RELAYER)
+        return self._keyring.account(side.branch, _RELAYER)
 
     def sealer(self, side: Side, index: int) -> LocalAccount:
         """Sealer number `index` of the chain `side`."""
-        return self._keyring.account(side.index, _SEALERS + index)
+        return self._keyring.account(side.branch, _SEALERS + index)
 
     def sealers(self, side: Side, count: int) -> list[LocalAccount]:
         """Who seals headers of the chain `side`, ascending by address."""
@@ -77,7 +77,7 @@ class Actors:
 
     def account(self, name: str, side: Side) -> LocalAccount:
         """The key of the party `name` on a chain: `EC`, `Client1`, `Client2` …, `StationA` … `StationZ`."""
-        return self._keyring.account(side.index, _index_of(name))
+        return self._keyring.account(side.branch, _index_of(name))
 
     def party(self, name: str) -> Party:
         """The party `name` with its addresses."""
@@ -107,4 +107,6 @@ def _index_of(name: str) -> int:
         return _CLIENTS + int(match[1])
     if match := re.fullmatch(r"Station([A-Z])", name):
         return _STATIONS + ord(match[1]) - ord("A")
-    raise UnknownParty(f"no party {name!r}: the company is {COMPANY}, users are Client1, Client2 …, stations StationA …")
+    raise UnknownParty(
+        f"no party {name!r}: the company is {COMPANY}, users are Client1, Client2 …, stations StationA …"
+    )

@@ -107,9 +107,7 @@ def deploy(
         The record; value is conserved from the first block on: what parties hold in rights is locked in tokens.
     """
     terms.check()
-    sealing = sealers or {
-        side: [account.address for account in actors.sealers(side, terms.sealers)] for side in Side
-    }
+    sealing = sealers or {side: [account.address for account in actors.sealers(side, terms.sealers)] for side in Side}
     parts = {side: _deploy_parts(side, chains, actors, terms, sealing[side.other], on_step) for side in Side}
     on_step("hand out the genesis allotments")
     _allot(chains, parts, actors, terms)
@@ -118,9 +116,7 @@ def deploy(
     for side in Side:
         operator = actors.operator(side)
         manager = chains[side].contract("NetworkManager", parts[side].manager)
-        chains[side].transact(
-            manager.functions.grantRole(_ADMIN_ROLE, operator.address, terms.rule_delay_s), operator
-        )
+        chains[side].transact(manager.functions.grantRole(_ADMIN_ROLE, operator.address, terms.rule_delay_s), operator)
     return NetworkRecord(
         {
             side: ChainRecord(
@@ -168,9 +164,7 @@ def _deploy_parts(
     return _Parts(receipt["blockNumber"], manager, asset, aliases, lock, light_client)
 
 
-def _allot(
-    chains: Mapping[Side, Chain], parts: Mapping[Side, _Parts], actors: Actors, terms: Terms
-) -> None:
+def _allot(chains: Mapping[Side, Chain], parts: Mapping[Side, _Parts], actors: Actors, terms: Terms) -> None:
     """Issue the tokens of the parties and those that back their rights; hand out the rights."""
     chain, part = chains[Side.TRANSACTION], parts[Side.TRANSACTION]
     operator, company = actors.operator(Side.TRANSACTION), actors.account(COMPANY, Side.TRANSACTION)

@@ -57,8 +57,7 @@ class NetworkRecord:
             "version": VERSION,
             "chains": {side.value: asdict(chain) for side, chain in self.chains.items()},
             "parties": [
-                {"name": party.name, "kind": party.kind.value, "addresses": party.addresses}
-                for party in self.parties
+                {"name": party.name, "kind": party.kind.value, "addresses": party.addresses} for party in self.parties
             ],
         }
         try:
@@ -84,7 +83,9 @@ class NetworkRecord:
             raise RecordError(f"cannot read {path}: {error}; name a deployment record with --network") from error
         try:
             if body["version"] != VERSION:
-                raise RecordError(f"{path} has version {body['version']}, not {VERSION}: deploy again with this version")
+                raise RecordError(
+                    f"{path} has version {body['version']}, not {VERSION}: deploy again with this version"
+                )
             return cls(
                 {
                     Side(side): ChainRecord(**{**chain, "sealers": tuple(chain["sealers"])})

@@ -109,9 +109,7 @@ def run(
     """
     tell = progress or silent
     tell(Event(Stage.SETUP, "two sister chains, sealers and relayers"))
-    with LocalNetwork(
-        kind, Actors(Keyring()), Terms(), on_step=lambda step: tell(Event(Stage.SETUP, step))
-    ) as local:
+    with LocalNetwork(kind, Actors(Keyring()), Terms(), on_step=lambda step: tell(Event(Stage.SETUP, step))) as local:
         session = _Session(local, tell, block_time_s)
         session.trade()
         wallets = {name: wallet(local.network, name) for name in (CLIENT, COMPANY)}
@@ -121,9 +119,7 @@ def run(
         session.hold_to_laws()
         seen = privacy(local.network, lambda done, total: _search_told(tell, done, total))
         for side in Side:
-            session.observe(
-                f"addresses of the {side.other} chain on the {side} chain", "0", str(seen.count(side))
-            )
+            session.observe(f"addresses of the {side.other} chain on the {side} chain", "0", str(seen.count(side)))
         statuses = transfers(local.network)
     compared = single_chain.run(kind, tell)
     _observe_single_chain(session, compared)
@@ -236,7 +232,7 @@ class _Session:
 
     def _delivery(self, lock: Lock) -> Delivery:
         if self._deliveries is None:
-            delivery = self._local.relayers[lock.side.index].step()
+            delivery = self._local.relayers[lock.side.branch].step()
         else:
             try:
                 delivery = self._deliveries[lock.side].get(timeout=DELIVERY_TIMEOUT_S)
@@ -251,7 +247,7 @@ class _Session:
     def _delivered(self, relayer: Relayer, delivery: Delivery) -> None:
         """In the relayer's thread."""
         if self._deliveries is not None:
-            side = next(side for side in Side if relayer is self._local.relayers[side.index])
+            side = next(side for side in Side if relayer is self._local.relayers[side.branch])
             self._deliveries[side].put(delivery)
 
 

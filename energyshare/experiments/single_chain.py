@@ -189,9 +189,7 @@ def readable(
     }
 
 
-def _traffic(
-    network: Network, relayers: Sequence[Relayer], tell: Progress, where: str
-) -> dict[Side, list[Record]]:
+def _traffic(network: Network, relayers: Sequence[Relayer], tell: Progress, where: str) -> dict[Side, list[Record]]:
     for number, act in enumerate(TRAFFIC, 1):
         if network.balance(act.side, act.name) < base_units(act.amount):
             _relay(network, relayers)
@@ -220,7 +218,7 @@ def _relay(network: Network, relayers: Sequence[Relayer]) -> None:
         peer = network.ends[side.other].route_state(network.route(side.other))
         chain = network.chains[side]
         chain.wait_for_height(chain.height() + peer.confirmations)
-        while relayers[side.index].step() is not None:
+        while relayers[side.branch].step() is not None:
             pass
 
 

@@ -256,9 +256,7 @@ def _road(end: LockEnd, route: bytes, own: RouteState, peer: RouteState, block: 
     return sum(locked.transfer.lots for locked in found), True
 
 
-def _state(
-    network: Network, side: Side, block: int, route: RouteState, in_flight: int, complete: bool
-) -> ChainState:
+def _state(network: Network, side: Side, block: int, route: RouteState, in_flight: int, complete: bool) -> ChainState:
     chain, end, key = network.chains[side], network.ends[side], network.route(side)
     asset = network.asset(side)
     opened = [*events(chain, end.contract, "RouteAdded", network.record.chains[side].deployed_at, block)]
@@ -312,8 +310,7 @@ def _uncovered(network: Network, side: Side, block: int) -> int:
     chain, end, route = network.chains[side], network.ends[side], network.route(side)
     first = network.record.chains[side].deployed_at
     aliases = {
-        bytes(event["args"]["aliasId"])
-        for event in events(chain, end.contract, "ClaimWaiting", first, block, route)
+        bytes(event["args"]["aliasId"]) for event in events(chain, end.contract, "ClaimWaiting", first, block, route)
     }
     book = chain.contract("Claims", chain.call(end.contract.functions.CLAIMS(), block))
     return sum(int(chain.call(book.functions.waiting(route, alias), block)[1]) for alias in aliases)
@@ -336,9 +333,7 @@ def privacy(network: Network, progress: Callable[[int, int], None] | None = None
     for side in Side:
         chain = network.chains[side]
         needles = {
-            party.addresses[side.other]: party.name
-            for party in network.record.parties
-            if side.other in party.addresses
+            party.addresses[side.other]: party.name for party in network.record.parties if side.other in party.addresses
         }
         seen: list[Sighting] = []
         for block, shown in enumerate(chain.blocks(0, heights[side])):

@@ -44,6 +44,4 @@ def fresh_end(network: Network, side: Side) -> LockEnd:
 def boxes(network: Network, side: Side) -> list[str]:
     """Addresses of the boxes of a chain's lock."""
     chain, lock = network.chains[side], network.ends[side].contract
-    return [
-        str(chain.call(lock.functions.boxAt(index))) for index in range(chain.call(lock.functions.BOXES()))
-    ]
+    return [str(chain.call(lock.functions.boxAt(index))) for index in range(chain.call(lock.functions.BOXES()))]

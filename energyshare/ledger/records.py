@@ -132,9 +132,7 @@ class _Reader:
 
     def _purchases(self) -> Iterator[_Movement]:
         market = self._network.market()
-        for event in events(
-            self._chain, market, "Purchased", self._first, self._last, None, None, self._route
-        ):
+        for event in events(self._chain, market, "Purchased", self._first, self._last, None, None, self._route):
             args = event["args"]
             at = (event["blockNumber"], event["logIndex"])
             yield _Movement(at, args["buyer"], args["company"], args["amount"], RecordKind.PURCHASE)
@@ -144,9 +142,7 @@ class _Reader:
         claims = [*events(self._chain, self._lock, "Claimed", self._first, self._last, self._route)]
         refunded: dict[int, Purpose] = {}
         if claims or any(event["args"]["purpose"] == Purpose.BOUNCE for event in credits):
-            refunded = {
-                bounce: locked[original] for bounce, original in self._bounces() if original in locked
-            }
+            refunded = {bounce: locked[original] for bounce, original in self._bounces() if original in locked}
 
         for event in credits:
             args = event["args"]
@@ -187,9 +183,7 @@ class _Reader:
         ):
             yield event["args"]["bouncePosition"], event["args"]["position"]
 
-    def _waiting(
-        self, refunded: dict[int, Purpose]
-    ) -> Iterator[tuple[bytes, tuple[int, int], Purpose | None]]:
+    def _waiting(self, refunded: dict[int, Purpose]) -> Iterator[tuple[bytes, tuple[int, int], Purpose | None]]:
         """Aliases that something was set aside for, when, and what it had been locked for."""
         for event in events(self._chain, self._lock, "ClaimWaiting", self._first, self._last, self._route):
             args = event["args"]

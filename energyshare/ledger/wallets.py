@@ -39,9 +39,7 @@ def _waiting(network: Network, side: Side, owner: str | None) -> int:
     if owner is None:
         return 0
     chain, lock, route = network.chains[side], network.ends[side].contract, network.route(side)
-    found = events(
-        chain, lock, "ClaimWaiting", network.record.chains[side].deployed_at, chain.height(), route
-    )
+    found = events(chain, lock, "ClaimWaiting", network.record.chains[side].deployed_at, chain.height(), route)
     aliases = {bytes(event["args"]["aliasId"]) for event in found}
     if not aliases:
         return 0

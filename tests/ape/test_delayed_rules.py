@@ -13,9 +13,7 @@ from tests.ape.net import RULE_DELAY_S, Net
 
 
 @pytest.fixture(params=["setConfirmations", "setSealers", "setLightClient", "setMarket"])
-def change(
-    request: pytest.FixtureRequest, net: Net, project: ProjectManager
-) -> tuple[Any, str, tuple[Any, ...], Any]:
+def change(request: pytest.FixtureRequest, net: Net, project: ProjectManager) -> tuple[Any, str, tuple[Any, ...], Any]:
     """A contract, one of its rules, what it is to become, and the event that says so."""
     match request.param:
         case "setConfirmations":
@@ -24,9 +22,7 @@ def change(
             fewer = [key.address for key in net.sealers[:3]]
             return net.light_client, request.param, (fewer,), net.light_client.SealersChanged(fewer, 2)
         case "setLightClient":
-            other = net.operator.deploy(
-                project.QuorumLightClient, net.manager, 1, bytes(32), [net.sealers[0].address]
-            )
+            other = net.operator.deploy(project.QuorumLightClient, net.manager, 1, bytes(32), [net.sealers[0].address])
             event = net.lock.LightClientChanged(net.route, net.light_client, other)
             return net.lock, request.param, (net.route, other), event
         case _:
@@ -52,9 +48,7 @@ def test_rule_changes_only_after_its_delay_and_with_an_event(
     assert event in receipt.events
 
 
-def test_rule_cannot_be_changed_by_a_stranger(
-    net: Net, change: tuple[Any, str, tuple[Any, ...], Any]
-) -> None:
+def test_rule_cannot_be_changed_by_a_stranger(net: Net, change: tuple[Any, str, tuple[Any, ...], Any]) -> None:
     contract, rule, arguments, _ = change
 
     with ape.reverts(contract.AccessManagedUnauthorized, error_inputs={"caller": net.stranger.address}):

@@ -26,9 +26,7 @@ def seal(net: Net, digest: bytes, signers: Sequence[int]) -> bytes:
     listed = encode_seal([key.address for key in net.sealers], all_signatures(net, digest))
     set_part = listed[: 1 + 20 * len(net.sealers)]
     signatures = [bytes(net.sealers[index].unsafe_sign_hash(digest).signature) for index in signers]
-    return set_part + b"".join(
-        bytes([index]) + signature for index, signature in zip(signers, signatures, strict=True)
-    )
+    return set_part + b"".join(bytes([index]) + signature for index, signature in zip(signers, signatures, strict=True))
 
 
 def all_signatures(net: Net, digest: bytes) -> dict[str, bytes]:
@@ -68,9 +66,7 @@ def test_header_sealed_by_three_of_four_is_accepted(net: Net, header: Header) ->
         ([2, 1, 0], "SealsNotAscending"),
     ],
 )
-def test_header_without_a_quorum_in_order_is_refused(
-    net: Net, header: Header, signers: list[int], error: str
-) -> None:
+def test_header_without_a_quorum_in_order_is_refused(net: Net, header: Header, signers: list[int], error: str) -> None:
     digest = seal_digest(net.peer.chain_id, net.peer.genesis_hash, header.hash)
 
     with ape.reverts(getattr(net.light_client, error)):

@@ -120,9 +120,7 @@ def test_lock_refuses_and_nothing_moves(net: Net, amount: int, changed: dict[str
     assert net.tokens.balanceOf(net.client1) == 1_000_000
 
 
-def test_lock_refuses_an_amount_that_the_other_chain_cannot_express(
-    net: Net, project: ProjectManager
-) -> None:
+def test_lock_refuses_an_amount_that_the_other_chain_cannot_express(net: Net, project: ProjectManager) -> None:
     fresh = net.operator.deploy(
         project.TransactionLock, deploy_manager(net, project), net.tokens, net.aliases, net.company, UNKNOWN
     )

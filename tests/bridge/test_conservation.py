@@ -1,7 +1,7 @@
 """Whatever happens in whatever order: value is conserved, and every transfer takes effect once, in order.
 
-Generated interleavings run against the contracts and against a model of them in Python; after every step the two
-must agree on every position, pool and balance.
+Generated interleavings run against the contracts and against a model of them in Python; after every step the
+two must agree on every position, pool and balance.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import reduce
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from energyshare.bridge.packet import Packet
@@ -19,7 +19,7 @@ from energyshare.bridge.transfer import Purpose, Refusal, Transfer, alias_of, ap
 from energyshare.chain.header import Header
 from energyshare.errors import TransactionReverted
 from energyshare.side import Side
-from tests.bridge.world import S, T, UNLIMITED, World, rolled_back
+from tests.bridge.world import UNLIMITED, S, T, World, rolled_back
 
 OWNERS = ("EC", "Client1")
 CONFIRMATIONS = 6
@@ -124,7 +124,10 @@ class End:
     aliases: dict[bytes, str]
     outbox: list[Transfer] = field(default_factory=list)
     inbox: int = 0
-    waiting: dict[bytes, int] = field(default_factory=dict)
+    funded: dict[bytes, int] = field(default_factory=dict)
+    """Claims by alias that the pool has set aside."""
+    unfunded: dict[bytes, int] = field(default_factory=dict)
+    """Claims by alias that the pool was too short for."""
     outcomes: list[Refusal] = field(default_factory=list)
 
     def outbox_hash(self, position: int) -> bytes:
@@ -166,10 +169,11 @@ class Model:
             end.balances[end.aliases[transfer.recipient]] += transfer.lots * end.lot
             return Refusal.NONE
         if transfer.purpose is Purpose.BOUNCE:
-            # With an honest counterpart the pool always covers what comes home.
-            assert refusal is Refusal.ALIAS_UNKNOWN
-            end.pool -= transfer.lots
-            end.waiting[transfer.recipient] = end.waiting.get(transfer.recipient, 0) + transfer.lots
+            # What was locked here may have been released to others meanwhile, until all the rights are out.
+            book = end.funded if transfer.lots <= end.pool else end.unfunded
+            book[transfer.recipient] = book.get(transfer.recipient, 0) + transfer.lots
+            if book is end.funded:
+                end.pool -= transfer.lots
         else:
             end.outbox.append(
                 Transfer(transfer.refund, transfer.lots, bytes(20), block_number, 0, Purpose.BOUNCE)
@@ -187,7 +191,7 @@ class Run:
     def __init__(self, world: World) -> None:
         self.world = world
         self.old: dict[Side, list[Packet]] = {side: [] for side in Side}
-        self.start = {side: world.chain(side).height() + 1 for side in Side}
+        self.start = {side: world.chain(side).height() for side in Side}
         self.late = {
             (side, owner): alias_of(world.actors.account(owner, side).address, LATE_SECRET)
             for side in Side
@@ -248,7 +252,9 @@ class Run:
         refund = world.aliases[side, step.owner] if step.refund == "own" else self.late[side, step.owner]
         # Deadlines are in the other chain's time, but must not be past in this one's either.
         deadline = max(world.time(T), world.time(S)) + PATIENCE_S if step.hurried else 0
-        call = world.lock_contract(side).functions.lock(world.route(side), amount, recipient, refund, deadline)
+        call = world.lock_contract(side).functions.lock(
+            world.route(side), amount, recipient, refund, deadline
+        )
         if amount > end.balances[step.owner]:
             with pytest.raises(TransactionReverted) as caught:
                 world.chain(side).simulate(call, world.actors.account(step.owner, side))
@@ -291,14 +297,20 @@ class Run:
         end = self.model.ends[side]
         call = self.world.lock_contract(side).functions.claim(self.world.route(side), alias)
         relayer = self.world.actors.relayer(side)
-        if alias not in end.aliases or alias not in end.waiting:
+        unfunded = min(end.unfunded.get(alias, 0), end.pool)
+        lots = end.funded.get(alias, 0) + unfunded
+        if alias not in end.aliases or lots == 0:
             with pytest.raises(TransactionReverted) as caught:
                 self.world.chain(side).simulate(call, relayer)
             registered = alias in end.aliases
             assert caught.value.name == ("NothingToClaim" if registered else "AliasNotRegistered")
             return
         self.world.send(side, call, relayer)
-        end.balances[end.aliases[alias]] += end.waiting.pop(alias) * end.lot
+        end.balances[end.aliases[alias]] += lots * end.lot
+        end.pool -= unfunded
+        end.funded.pop(alias, None)
+        if unfunded:
+            end.unfunded[alias] -= unfunded
 
     def check(self, *changed: Side) -> None:
         """The contracts of the chains that may have changed agree with the model, and the laws hold."""
@@ -314,12 +326,14 @@ class Run:
             assert state.inbox == peer.outbox_hash(end.inbox)
             held = self.world.balances(side, [*OWNERS, *self.boxes[side]])
             assert dict(zip(OWNERS, held, strict=False)) == end.balances
-            assert sum(held[len(OWNERS) :]) == (end.pool + sum(end.waiting.values())) * end.lot
-        backing, reserve = self.model.ends[T].pool, self.model.ends[S].pool
-        assert backing == self.supply - reserve + self.model.in_flight(T) + self.model.in_flight(S)
+            assert sum(held[len(OWNERS) :]) == (end.pool + sum(end.funded.values())) * end.lot
+        circulating = self.supply - self.model.ends[S].pool
+        on_the_way = sum(self.model.in_flight(side) for side in Side)
+        owed = sum(sum(end.unfunded.values()) for end in self.model.ends.values())
+        assert self.model.ends[T].pool == circulating + on_the_way + owed
 
     def drain(self) -> None:
-        """Confirm and deliver until nothing is in flight any more: a transfer, its bounce, and no more than that."""
+        """Confirm and deliver until nothing is in flight: a transfer, its bounce, and no more than that."""
         for _ in range(2):
             for side in Side:
                 self.world.confirm(side)
@@ -345,7 +359,12 @@ def base(odd_deployed: World) -> Iterator[World]:
 
 
 @settings(
-    max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), print_blob=True
+    max_examples=20,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=[Phase.generate],  # a failing run is printed as it is: to shrink it would take minutes
+    suppress_health_check=list(HealthCheck),
 )
 @given(interleaving=st.lists(steps, min_size=15, max_size=25))
 def test_value_is_conserved_and_every_transfer_takes_effect_once_in_order(
@@ -361,7 +380,7 @@ def test_value_is_conserved_and_every_transfer_takes_effect_once_in_order(
 
 
 def test_the_interleavings_can_reach_every_outcome(odd_world: World) -> None:
-    """The generator's vocabulary, spelled out: credits, all three refusals, a bounce home and one that waits."""
+    """The generator's vocabulary, spelled out: credits, all refusals, a bounce home and one that waits."""
     run = Run(odd_world)
     for step in (
         Lock(T, "EC", 400, "own", "own", False),
@@ -386,4 +405,5 @@ def test_the_interleavings_can_reach_every_outcome(odd_world: World) -> None:
     run.check_once_in_order()
 
     assert set(run.model.ends[S].outcomes) == set(Refusal)
+    assert sum(run.model.ends[S].unfunded.values()) == 110_000
     assert Refusal.ALIAS_UNKNOWN in run.model.ends[T].outcomes

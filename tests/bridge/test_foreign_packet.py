@@ -1,8 +1,8 @@
 """Packets of other networks: other chains, restarted chains, former deployments. All are deployed for real.
 
-The operator's key makes the same lock addresses on every chain, the sealers are the same people, and where the
-light client alone would stop a packet, the sealers are made to seal it anyway: what must hold then is the seed of
-the outbox.
+The operator's key makes the same lock addresses on every chain, the sealers are the same people, and where
+the light client alone would stop a packet, the sealers are made to seal it anyway: what must hold then is the
+seed of the outbox.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from energyshare.chain.connection import Chain
 from energyshare.chain.header import Header
 from energyshare.deployment.deploy import deploy
 from energyshare.network import Network
-from tests.bridge.world import GAS, S, T, UNLIMITED, World, make_seal, rolled_back
+from tests.bridge.world import GAS, UNLIMITED, S, T, World, make_seal, rolled_back
 
 NEW_ALLOTMENT = 50_000
 
@@ -48,9 +48,7 @@ class Rival:
         """The company locks rights on the rival chain, for itself on the transaction chain; confirmed."""
         company = self.world.actors.account("EC", S)
         lock = self.chain.contract("TransactionLock", self.lock.address)
-        asset = self.chain.contract(
-            "EnergyRights", self.chain.call(lock.functions.ASSET())
-        )
+        asset = self.chain.contract("EnergyRights", self.chain.call(lock.functions.ASSET()))
         self.chain.transact(asset.functions.approve(lock.address, UNLIMITED), company, gas=GAS)
         self.chain.transact(
             lock.functions.lock(
@@ -191,7 +189,7 @@ def test_the_outbox_tells_routes_apart_where_the_seals_do_not(rival: Rival) -> N
 
 
 def test_a_route_releases_no_more_than_was_locked_to_it(rival: Rival) -> None:
-    """The rival has more rights than tokens were locked for it: a broken chain. What is behind others is safe."""
+    """The rival has more rights than tokens were locked for it. What is behind others is safe."""
     rival.convert(NEW_ALLOTMENT + 1)
     world = rival.world
     first_pool, boxed, held = world.state(T).pool, world.boxed(T), world.balance(T, "EC")

@@ -60,9 +60,13 @@ def change(request: pytest.FixtureRequest, world: World) -> tuple[Side, Contract
     return _side(name), made(world), event
 
 
-def _emitted(world: World, side: Side, call: ContractFunction, event: str, receipt: Any) -> list[dict[str, Any]]:
+def _emitted(
+    world: World, side: Side, call: ContractFunction, event: str, receipt: Any
+) -> list[dict[str, Any]]:
     contract = world.chain(side).w3.eth.contract(address=call.address, abi=call.contract_abi)
-    logs = [log for log in receipt["logs"] if log["topics"][0] == keccak(text=contract.events[event]().signature)]
+    logs = [
+        log for log in receipt["logs"] if log["topics"][0] == keccak(text=contract.events[event]().signature)
+    ]
     return [dict(contract.events[event]().process_log(log)["args"]) for log in logs]
 
 
@@ -83,7 +87,9 @@ def test_a_rule_does_not_change_unannounced(world: World, change: tuple[Side, Co
         world.send(side, call, world.actors.operator(side))
 
 
-def test_a_rule_does_not_change_before_the_delay(world: World, change: tuple[Side, ContractFunction, str]) -> None:
+def test_a_rule_does_not_change_before_the_delay(
+    world: World, change: tuple[Side, ContractFunction, str]
+) -> None:
     side, call, _ = change
     world.announce(side, call)
     world.pass_time(side, world.terms.rule_delay_s - 60)
@@ -136,7 +142,9 @@ def test_the_manager_of_the_rules_is_fixed(world: World, name: str) -> None:
         "TransactionLock" if name == "lock" else "QuorumLightClient", getattr(record, name)
     )
     with world.rejects("AuthorityIsFixed", authority=record.manager):
-        world.send(S, contract.functions.setAuthority(world.actors.operator(S).address), world.actors.operator(S))
+        world.send(
+            S, contract.functions.setAuthority(world.actors.operator(S).address), world.actors.operator(S)
+        )
     manager = world.chain(S).contract("NetworkManager", record.manager)
     update = manager.functions.updateAuthority(contract.address, world.network.asset(S).address)
     world.announce(S, update)
@@ -215,7 +223,10 @@ def _conflicting(world: World, side: Side, mark: bytes = b"other") -> tuple[byte
 
 def _report(world: World, side: Side, evidence: tuple[bytes, bytes, bytes, bytes]) -> ContractFunction:
     """To the lock of `side`."""
-    return world.lock_contract(side).functions.reportEquivocation(world.route(side), *evidence)
+    call: ContractFunction = world.lock_contract(side).functions.reportEquivocation(
+        world.route(side), *evidence
+    )
+    return call
 
 
 def _freeze(world: World) -> tuple[bytes, bytes, bytes, bytes]:
@@ -232,7 +243,9 @@ def test_anyone_may_report_an_equivocation_which_freezes_the_route(world: World)
     receipt = world.send(S, _report(world, S, evidence), "Client1")
 
     number = world.chain(T).height()
-    assert world.events(S, "RouteFrozen", receipt) == [{"number": number, "hashA": hashes[0], "hashB": hashes[1]}]
+    assert world.events(S, "RouteFrozen", receipt) == [
+        {"number": number, "hashA": hashes[0], "hashB": hashes[1]}
+    ]
     assert world.state(S).frozen
     assert not world.state(T).frozen
 
@@ -257,9 +270,7 @@ def test_another_route_of_the_same_lock_goes_on(world: World) -> None:
     """A second route of the scheduling chain's lock, to another counterpart, keeps taking locks in."""
     lock = world.lock_contract(S)
     counterpart = (99, keccak(text="genesis"), world.network.asset(S).address)
-    world.after_delay(
-        S, lock.functions.addRoute(counterpart, (world.state(S).light_client, 6, 1, 1), 0)
-    )
+    world.after_delay(S, lock.functions.addRoute(counterpart, (world.state(S).light_client, 6, 1, 1), 0))
     other = world.chain(S).call(lock.functions.routeOf(counterpart))
     _freeze(world)
 

@@ -9,13 +9,15 @@ import pytest
 from energyshare.bridge.permit import sign_permit
 from energyshare.bridge.transfer import Purpose, Transfer
 from energyshare.side import Side
-from tests.bridge.world import S, T, UNLIMITED, World
+from tests.bridge.world import UNLIMITED, S, T, World
 
 ALIAS = b"\xaa" * 20
 MAX_LOTS = 2**96 - 1
 
 
-def _lock(world: World, side: Side, amount: int, recipient: bytes = ALIAS, refund: bytes = ALIAS, deadline: int = 0) -> Any:
+def _lock(
+    world: World, side: Side, amount: int, recipient: bytes = ALIAS, refund: bytes = ALIAS, deadline: int = 0
+) -> Any:
     return world.lock_contract(side).functions.lock(world.route(side), amount, recipient, refund, deadline)
 
 
@@ -26,7 +28,9 @@ def test_lock_rejects_what_the_other_chain_cannot_express(odd_world: World, amou
 
 
 @pytest.mark.parametrize("amount", [1, 2, 1_000])
-def test_lock_rejects_what_the_other_chain_cannot_express_on_the_way_back(odd_world: World, amount: int) -> None:
+def test_lock_rejects_what_the_other_chain_cannot_express_on_the_way_back(
+    odd_world: World, amount: int
+) -> None:
     with odd_world.rejects("InexactAmount", amount=amount, lot=3):
         odd_world.send(S, _lock(odd_world, S, amount), "EC")
 
@@ -46,7 +50,9 @@ def test_lock_rejects_nothing(world: World, side: Side) -> None:
         world.send(side, _lock(world, side, 0), "EC")
 
 
-@pytest.mark.parametrize(("recipient", "refund"), [(bytes(20), ALIAS), (ALIAS, bytes(20)), (bytes(20), bytes(20))])
+@pytest.mark.parametrize(
+    ("recipient", "refund"), [(bytes(20), ALIAS), (ALIAS, bytes(20)), (bytes(20), bytes(20))]
+)
 def test_lock_rejects_a_zero_alias(world: World, recipient: bytes, refund: bytes) -> None:
     with world.rejects("ZeroAlias"):
         world.send(T, _lock(world, T, 1_000, recipient, refund), "Client1")
@@ -173,7 +179,9 @@ def test_a_lock_carries_the_purpose_of_its_door(world: World) -> None:
 # Permits
 
 
-def _permit(world: World, owner: str, spender: str, value: int, **options: int) -> tuple[int, int, int, bytes, bytes]:
+def _permit(
+    world: World, owner: str, spender: str, value: int, **options: int
+) -> tuple[int, int, int, bytes, bytes]:
     return sign_permit(
         world.chain(T), world.network.asset(T), world.actors.account(owner, T), spender, value, **options
     )

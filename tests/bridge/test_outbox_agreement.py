@@ -1,8 +1,8 @@
-"""Solidity and Python say the same of every transfer: packing, seeds, hashes, aliases, routes, digests, slots."""
+"""Solidity and Python agree on every transfer: packing, seeds, hashes, aliases, routes, digests, slots."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import reduce
 
 import pytest
@@ -41,13 +41,15 @@ transfers = st.builds(
 
 
 @pytest.fixture(scope="module")
-def harness(deployed: World, mock_artifact: Callable[[str], Artifact]) -> Iterator[Contract]:
+def harness(deployed: World, mock_artifact: Callable[[str], Artifact]) -> Contract:
     made = mock_artifact("OutboxHarness")
     w3 = deployed.chain(T).w3
     receipt = deployed.chain(T).transact(
-        w3.eth.contract(abi=made.abi, bytecode=made.bytecode).constructor(), deployed.actors.operator(T), gas=GAS
+        w3.eth.contract(abi=made.abi, bytecode=made.bytecode).constructor(),
+        deployed.actors.operator(T),
+        gas=GAS,
     )
-    yield w3.eth.contract(address=receipt["contractAddress"], abi=made.abi)
+    return w3.eth.contract(address=to_checksum_address(str(receipt["contractAddress"])), abi=made.abi)
 
 
 @EXAMPLES
@@ -131,7 +133,11 @@ def test_the_outbox_lies_in_its_documented_slot(world: World) -> None:
 
     def stored(slot: int) -> bytes:
         word = request(
-            provider_of(world.chain(T).w3), "eth_getStorageAt", world.end(T).address, f"0x{slot:064x}", "latest"
+            provider_of(world.chain(T).w3),
+            "eth_getStorageAt",
+            world.end(T).address,
+            f"0x{slot:064x}",
+            "latest",
         )
         return bytes.fromhex(word[2:])
 

@@ -58,9 +58,7 @@ def test_deliver_rejects_one_bad_signature_among_good_ones(loaded: World, packet
     signature = packet.seal[-66:]
     forged = replace(packet, seal=packet.seal[:-66] + signature[:1] + bytes(64) + signature[-1:])
 
-    with loaded.rejects(
-        "InvalidSeal", index=2, signer="0x" + "00" * 20, sealer=loaded.sealers(T)[2].address
-    ):
+    with loaded.rejects("InvalidSeal", index=2, signer="0x" + "00" * 20, sealer=loaded.sealers(T)[2].address):
         loaded.deliver(T, forged)
 
 
@@ -136,9 +134,7 @@ def test_deliver_rejects_a_signer_that_is_no_sealer(loaded: World, packet: Packe
     )
     seal = packet.seal[:81] + signed[61:]
 
-    with loaded.rejects(
-        "InvalidSeal", index=2, signer=stranger.address, sealer=loaded.sealers(T)[2].address
-    ):
+    with loaded.rejects("InvalidSeal", index=2, signer=stranger.address, sealer=loaded.sealers(T)[2].address):
         loaded.deliver(T, replace(packet, seal=seal))
 
 
@@ -254,7 +250,9 @@ def test_deliver_rejects_a_bit_flipped_anywhere_in_the_header(loaded: World, pac
         assert caught.value.name == "InvalidSeal", offset
 
 
-@pytest.mark.parametrize("change", [lambda header: header[:-1], lambda header: header + b"\0", lambda header: b""])
+@pytest.mark.parametrize(
+    "change", [lambda header: header[:-1], lambda header: header + b"\0", lambda header: b""]
+)
 def test_deliver_rejects_a_sealed_string_that_is_no_header(
     loaded: World, packet: Packet, change: Callable[[bytes], bytes]
 ) -> None:
@@ -358,9 +356,7 @@ def test_deliver_rejects_an_altered_transfer(loaded: World, packet: Packet, offs
         loaded.deliver(T, replace(packet, transfers=(first, _flip(second, offset), third)))
 
 
-@pytest.mark.parametrize(
-    "order", [(0, 1), (1, 2), (0, 2), (0, 1, 2, 2), (1, 0, 2), (0, 2, 1), ()], ids=str
-)
+@pytest.mark.parametrize("order", [(0, 1), (1, 2), (0, 2), (0, 1, 2, 2), (1, 0, 2), (0, 2, 1), ()], ids=str)
 def test_deliver_rejects_dropped_added_and_swapped_transfers(
     loaded: World, packet: Packet, order: tuple[int, ...]
 ) -> None:

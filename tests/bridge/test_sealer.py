@@ -55,11 +55,12 @@ def test_the_journal_survives_a_restart(tmp_path: Path) -> None:
 
 
 def test_the_journal_survives_a_kill(tmp_path: Path) -> None:
-    """What is recorded is on disk before the signature leaves: the process gets no chance to close anything."""
+    """What is recorded is on disk before the signature leaves: the process cannot close anything."""
     path = tmp_path / "journal"
     script = (
         "import os, signal, sys; from pathlib import Path; from energyshare.bridge.sealer import Journal;"
-        f"Journal(Path(sys.argv[1])).record({CHAIN!r}, {KEY!r}, 7, {ONE!r}); os.kill(os.getpid(), signal.SIGKILL)"
+        f"Journal(Path(sys.argv[1])).record({CHAIN!r}, {KEY!r}, 7, {ONE!r});"
+        "os.kill(os.getpid(), signal.SIGKILL)"
     )
 
     assert subprocess.run([sys.executable, "-c", script, str(path)], check=False).returncode == -9
@@ -254,7 +255,10 @@ def _answering(raw: bytes) -> Iterator[str]:
 
 
 def _ok(body: bytes, length: int | None = None) -> bytes:
-    return b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body) if length is None else length, body)
+    return b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (
+        len(body) if length is None else length,
+        body,
+    )
 
 
 @pytest.mark.parametrize(
@@ -290,7 +294,9 @@ def test_any_bytes_are_a_signature_of_somebody_or_of_nobody(signature: bytes) ->
         signer_of(ONE, signature[: 65 - len(last)] + last)
 
 
-@pytest.mark.parametrize("edge", [0, 1, 2**256 - 1, 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141])
+@pytest.mark.parametrize(
+    "edge", [0, 1, 2**256 - 1, 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141]
+)
 def test_signatures_at_the_edges_of_the_curve_do_no_harm(edge: int) -> None:
     for r, s in ((edge, 1), (1, edge), (edge, edge)):
         for v in (27, 28):

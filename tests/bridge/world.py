@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import pytest
 from eth_account.signers.local import LocalAccount
+from eth_typing import Hash32
 from eth_utils import keccak
 from web3.contract.contract import ContractFunction
 from web3.logs import DISCARD
@@ -50,8 +51,8 @@ def start_chains(
         side: devnet.start(
             kind,
             side.value,
-            31_337 + side.index,
-            {address: 10**24 for address in actors.everyone(terms.parties, side)},
+            31_337 + side.branch,
+            dict.fromkeys(actors.everyone(terms.parties, side), 10**24),
             block_time=block_time,
             salt=keccak(text=f"{side} of the bridge tests"),
         )
@@ -148,19 +149,28 @@ class World:
         return self.chain(side).header(self.chain(side).height()).timestamp
 
     def fingerprint(self) -> list[str]:
-        """The storage roots of every contract that holds value or decides over it: nothing changes without them."""
+        """Storage roots of all contracts that hold value or decide over it: nothing changes without them."""
         found = []
         for side in Side:
             record = self.network.record.chains[side]
             claims = self.chain(side).call(self.lock_contract(side).functions.CLAIMS())
-            for address in (record.lock, record.asset, record.aliases, record.light_client, record.manager, claims):
+            for address in (
+                record.lock,
+                record.asset,
+                record.aliases,
+                record.light_client,
+                record.manager,
+                claims,
+            ):
                 proof = request(provider_of(self.chain(side).w3), "eth_getProof", address, [], "latest")
                 found.append(proof["storageHash"])
         return found
 
     # Acting
 
-    def send(self, side: Side, call: ContractFunction, sender: LocalAccount | str, gas: int = GAS) -> TxReceipt:
+    def send(
+        self, side: Side, call: ContractFunction, sender: LocalAccount | str, gas: int = GAS
+    ) -> TxReceipt:
         """Send with a fixed gas limit; a party by its name. Raises TransactionReverted."""
         account = self.actors.account(sender, side) if isinstance(sender, str) else sender
         return self.chain(side).transact(call, account, gas=gas)
@@ -232,7 +242,7 @@ class World:
         chain_id: int | None = None,
         genesis_hash: bytes | None = None,
     ) -> bytes:
-        """The seal of a header of a chain by the first quorum of its sealers, or by whom is said, in any order."""
+        """The seal of a header by the first quorum of its sealers, or by whom is said, in any order."""
         return make_seal(
             self.sealers(side),
             header.hash,
@@ -271,7 +281,10 @@ class World:
 
     def deliver_call(self, source: Side, packet: Packet) -> ContractFunction:
         side = source.other
-        return self.lock_contract(side).functions.deliver(self.route(side), packet.arguments())
+        call: ContractFunction = self.lock_contract(side).functions.deliver(
+            self.route(side), packet.arguments()
+        )
+        return call
 
     def deliver(self, source: Side, packet: Packet | None = None, gas: int = GAS) -> TxReceipt:
         """Hand a packet from `source` to the other chain's lock."""
@@ -300,7 +313,7 @@ class World:
 
     @contextmanager
     def rejects(self, name: str, **facts: object) -> Iterator[pytest.ExceptionInfo[TransactionReverted]]:
-        """What is done within must revert with the error `name` and these of its arguments, and change nothing."""
+        """What is done within must revert with the error `name` and these arguments, and change nothing."""
         before = self.fingerprint()
         with pytest.raises(TransactionReverted) as caught:
             yield caught
@@ -325,7 +338,8 @@ def make_seal(
         bytes([len(sealers)])
         + b"".join(bytes.fromhex(sealer.address[2:]) for sealer in sealers)
         + b"".join(
-            bytes([index]) + bytes(sealers[index].unsafe_sign_hash(digest).signature) for index in chosen
+            bytes([index]) + bytes(sealers[index].unsafe_sign_hash(Hash32(digest)).signature)
+            for index in chosen
         )
     )
 

@@ -75,9 +75,7 @@ def test_mining_many_blocks_advances_the_height_by_as_many(chain: Chain) -> None
     assert chain.height() == height + 300
 
 
-def test_a_snapshot_brings_state_blocks_and_nonces_back(
-    chain: Chain, tiny: Any, accounts: list[LocalAccount]
-) -> None:
+def test_a_snapshot_brings_state_blocks_and_nonces_back(chain: Chain, tiny: Any, accounts: list[LocalAccount]) -> None:
     store = tiny.create(chain, tiny.STORE)
     height = chain.height()
     snapshot = chain.snapshot()
@@ -96,9 +94,7 @@ def test_a_snapshot_brings_state_blocks_and_nonces_back(
 # Proofs
 
 
-def test_proofs_hold_at_every_block_back_to_the_first(
-    chain: Chain, tiny: Any, accounts: list[LocalAccount]
-) -> None:
+def test_proofs_hold_at_every_block_back_to_the_first(chain: Chain, tiny: Any, accounts: list[LocalAccount]) -> None:
     store = tiny.create(chain, tiny.STORE)
     slots = [0, 5, 2**255 + 1]
     at: dict[int, list[int]] = {chain.height(): [0, 0, 0]}
@@ -129,9 +125,7 @@ def test_absence_is_proven_of_accounts_and_slots(chain: Chain, accounts: list[Lo
 # Transactions
 
 
-def test_threads_that_share_an_account_never_collide(
-    chain: Chain, tiny: Any, accounts: list[LocalAccount]
-) -> None:
+def test_threads_that_share_an_account_never_collide(chain: Chain, tiny: Any, accounts: list[LocalAccount]) -> None:
     store = tiny.create(chain, tiny.STORE)
     before = nonce(chain, accounts[0])
 
@@ -147,9 +141,7 @@ def test_threads_that_share_an_account_never_collide(
     assert nonce(chain, accounts[0]) == before + 20
 
 
-def test_a_nonce_used_by_another_process_is_read_again(
-    chain: Chain, tiny: Any, accounts: list[LocalAccount]
-) -> None:
+def test_a_nonce_used_by_another_process_is_read_again(chain: Chain, tiny: Any, accounts: list[LocalAccount]) -> None:
     store = tiny.create(chain, tiny.STORE)
     other = Chain("other", chain.w3)
     for value in range(1, 4):
@@ -159,9 +151,7 @@ def test_a_nonce_used_by_another_process_is_read_again(
     assert chain.prove(store, [0], chain.height()).storage[0].value == 7
 
 
-def test_a_refused_transaction_leaves_no_gap_behind(
-    chain: Chain, tiny: Any, accounts: list[LocalAccount]
-) -> None:
+def test_a_refused_transaction_leaves_no_gap_behind(chain: Chain, tiny: Any, accounts: list[LocalAccount]) -> None:
     store = tiny.create(chain, tiny.STORE)
     with pytest.raises(RpcError):
         chain.submit(tiny.store(store, 1, 1, gas=31_000_000), accounts[0])
@@ -186,9 +176,7 @@ def test_many_transactions_arrive_in_order_and_in_batches(
     assert [slot.value for slot in proof.storage] == [58, 59, 60]
 
 
-def test_gas_of_a_batch_is_estimated_where_none_is_given(
-    chain: Chain, tiny: Any, accounts: list[LocalAccount]
-) -> None:
+def test_gas_of_a_batch_is_estimated_where_none_is_given(chain: Chain, tiny: Any, accounts: list[LocalAccount]) -> None:
     store = tiny.create(chain, tiny.STORE)
 
     hashes = chain.submit_many([(tiny.store(store, index, 1), accounts[0]) for index in range(5)])
@@ -226,9 +214,7 @@ def test_ether_moves(chain: Chain, accounts: list[LocalAccount]) -> None:
 # Reverts
 
 
-@pytest.mark.parametrize(
-    "how", ["call", "simulate", "estimate", "transact", "transact with gas", "submit_many"]
-)
+@pytest.mark.parametrize("how", ["call", "simulate", "estimate", "transact", "transact with gas", "submit_many"])
 def test_custom_errors_are_decoded_with_their_arguments(
     chain: Chain, tiny: Any, accounts: list[LocalAccount], how: str
 ) -> None:
@@ -253,9 +239,7 @@ def test_custom_errors_are_decoded_with_their_arguments(
     assert (caught.value.transaction_hash is not None) == (how == "transact with gas")
 
 
-def test_errors_of_the_contract_itself_are_decoded_first(
-    chain: Chain, tiny: Any, accounts: list[LocalAccount]
-) -> None:
+def test_errors_of_the_contract_itself_are_decoded_first(chain: Chain, tiny: Any, accounts: list[LocalAccount]) -> None:
     address = tiny.create(chain, tiny.REVERTER)
     as_function = OWN_ERROR | {"type": "function", "outputs": [], "stateMutability": "view"}
     function = chain.w3.eth.contract(address=address, abi=[as_function]).functions.Own(b"\7" * 32)
@@ -288,9 +272,7 @@ def test_other_revert_data_is_shown(
     assert caught.value.data == data
 
 
-def test_a_transaction_that_ran_out_of_gas_says_so(
-    chain: Chain, tiny: Any, accounts: list[LocalAccount]
-) -> None:
+def test_a_transaction_that_ran_out_of_gas_says_so(chain: Chain, tiny: Any, accounts: list[LocalAccount]) -> None:
     store = tiny.create(chain, tiny.STORE)
 
     with pytest.raises(TransactionReverted) as caught:
@@ -307,9 +289,7 @@ def test_a_call_where_no_contract_is_says_so(chain: Chain, accounts: list[LocalA
 # Logs and audit
 
 
-def test_logs_are_selected_by_address_topic_and_range(
-    chain: Chain, tiny: Any, accounts: list[LocalAccount]
-) -> None:
+def test_logs_are_selected_by_address_topic_and_range(chain: Chain, tiny: Any, accounts: list[LocalAccount]) -> None:
     first, second = tiny.create(chain, tiny.STORE), tiny.create(chain, tiny.STORE)
     start = chain.height() + 1
     for index in range(4):
@@ -329,9 +309,7 @@ def test_logs_are_selected_by_address_topic_and_range(
     assert found(first, [], end + 1, end) == []
 
 
-def test_the_audit_shows_every_byte_that_went_on_chain(
-    chain: Chain, tiny: Any, accounts: list[LocalAccount]
-) -> None:
+def test_the_audit_shows_every_byte_that_went_on_chain(chain: Chain, tiny: Any, accounts: list[LocalAccount]) -> None:
     secret, constant = keccak(text="secret"), keccak(text="constant")
     factory = tiny.create(chain, tiny.FACTORY)
     child = tiny.creation_code(b"\x7f" + constant)
@@ -356,9 +334,7 @@ def test_deployment_returns_address_and_receipt(chain: Chain, accounts: list[Loc
     assert chain.contract("NetworkManager", address) is chain.contract("NetworkManager", address)
 
 
-def test_web3_reads_blocks_and_receipts_of_every_chain(
-    chain: Chain, tiny: Any, accounts: list[LocalAccount]
-) -> None:
+def test_web3_reads_blocks_and_receipts_of_every_chain(chain: Chain, tiny: Any, accounts: list[LocalAccount]) -> None:
     store = tiny.create(chain, tiny.STORE)
     digest = chain.submit(tiny.store(store, 1, 1), accounts[0])
     ours = chain.wait_receipt(digest)

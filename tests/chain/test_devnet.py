@@ -33,9 +33,7 @@ def test_a_salt_makes_a_py_evm_genesis_reproducible_in_all_but_time(run: Run) ->
         assert first.header(0).state_root == second.header(0).state_root
 
 
-def test_py_evm_and_anvil_agree_on_state_gas_and_proofs(
-    run: Run, tiny: Any, accounts: list[LocalAccount]
-) -> None:
+def test_py_evm_and_anvil_agree_on_state_gas_and_proofs(run: Run, tiny: Any, accounts: list[LocalAccount]) -> None:
     with run("py-evm") as ours, run("anvil") as theirs:
         used: list[list[int]] = []
         for chain in (ours, theirs):
@@ -59,8 +57,7 @@ def test_py_evm_and_anvil_agree_on_state_gas_and_proofs(
         for chain, proof in zip((ours, theirs), proofs, strict=True):
             proof.verify(chain.header(height).state_root)
         answers = [
-            request(provider_of(chain.w3), "eth_getProof", store, [f"0x{0:064x}"], "latest")
-            for chain in (ours, theirs)
+            request(provider_of(chain.w3), "eth_getProof", store, [f"0x{0:064x}"], "latest") for chain in (ours, theirs)
         ]
         assert {**answers[0], "accountProof": None} == {**answers[1], "accountProof": None}
 
@@ -73,9 +70,7 @@ def test_a_chain_with_a_block_time_makes_blocks_by_itself(
         assert chain.automine is False
         height = chain.height()
         store = tiny.create(chain, tiny.STORE)
-        hashes = chain.submit_many(
-            [(tiny.store(store, i, 1), accounts[i % 3]) for i in range(30)], gas=100_000
-        )
+        hashes = chain.submit_many([(tiny.store(store, i, 1), accounts[i % 3]) for i in range(30)], gas=100_000)
         receipts = chain.wait_receipts(hashes)
         chain.wait_for_height(receipts[-1]["blockNumber"] + 1, timeout=10)
 

@@ -39,8 +39,7 @@ def proven(seed: int, accounts: int, slots: int) -> tuple[AccountProof, bytes]:
         address=to_checksum_address(address),
         account_nodes=path(state, keccak(address)),
         storage=tuple(
-            SlotProof(slot, path(storage, keccak(slot.to_bytes(32, "big"))), values.get(slot, 0))
-            for slot in asked
+            SlotProof(slot, path(storage, keccak(slot.to_bytes(32, "big"))), values.get(slot, 0)) for slot in asked
         ),
     )
     return proof, state.root_hash

@@ -196,9 +196,7 @@ def test_bad_requests_get_json_rpc_errors(served: str, body: bytes, code: int | 
 
 
 def test_the_server_answers_batches_in_order(served: str) -> None:
-    body = [
-        {"jsonrpc": "2.0", "id": n, "method": m, "params": []} for n, m in ((7, "eth_chainId"), (3, "nope"))
-    ]
+    body = [{"jsonrpc": "2.0", "id": n, "method": m, "params": []} for n, m in ((7, "eth_chainId"), (3, "nope"))]
 
     status, answers = post(served, json.dumps(body).encode())
 

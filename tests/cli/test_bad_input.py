@@ -42,9 +42,7 @@ def dead_record(tmp_path: Path) -> Path:
         "sealers": [],
     }
     path = tmp_path / "network.json"
-    path.write_text(
-        json.dumps({"version": 1, "chains": {"transaction": chain, "schedule": chain}, "parties": []})
-    )
+    path.write_text(json.dumps({"version": 1, "chains": {"transaction": chain, "schedule": chain}, "parties": []}))
     return path
 
 

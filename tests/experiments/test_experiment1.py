@@ -134,15 +134,11 @@ def short(outcome: Experiment1, monkeypatch: pytest.MonkeyPatch) -> Callable[[],
     return run
 
 
-def test_a_seen_address_fails_the_experiment(
-    short: Callable[[], Experiment1], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_seen_address_fails_the_experiment(short: Callable[[], Experiment1], monkeypatch: pytest.MonkeyPatch) -> None:
     search = audit.sightings
 
     def planted(shown: Any, needles: Any, block: int) -> list[audit.Sighting]:
-        return search(
-            [*shown, bytes.fromhex(next(iter(needles))[2:])] if block == 3 else shown, needles, block
-        )
+        return search([*shown, bytes.fromhex(next(iter(needles))[2:])] if block == 3 else shown, needles, block)
 
     monkeypatch.setattr(audit, "sightings", planted)
 

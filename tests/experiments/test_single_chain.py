@@ -53,7 +53,7 @@ def test_no_key_has_two_roles_on_a_single_chain() -> None:
 
 def test_readable_is_all_of_each_chain_that_a_party_lives_on() -> None:
     actors = Actors(Keyring())
-    made = {side: [Record("a", "b", 1, 1, side, RecordKind.PAYMENT)] * (2 + side.index) for side in Side}
+    made = {side: [Record("a", "b", 1, 1, side, RecordKind.PAYMENT)] * (2 + side.branch) for side in Side}
 
     found = readable([actors.party("EC"), actors.party("StationA")], made, made)
 

@@ -2,14 +2,13 @@
 pragma solidity 0.8.37;
 
 import {ITransactionLock} from "../../contracts/interfaces/ITransactionLock.sol";
-import {Chain} from "./support/Network.sol";
+import {Chain, SUPPLY, TRANSACTION} from "./support/Network.sol";
 import {End, Tally, Traffic} from "./support/Traffic.sol";
 import {check, checkEqual} from "./support/Vm.sol";
 
 /// @notice The law of the lock: random traffic over all routes conserves value and delivers exactly once, in order.
 /// The order is held by {Traffic} at each packet, against the events and the rolling hashes; here are the totals.
 contract ConservationTest {
-    uint256 internal constant TRANSACTION = 0;
     uint256 internal constant CHAINS = 3;
     uint256 internal constant BOXES = 16;
 
@@ -94,7 +93,7 @@ contract ConservationTest {
         }
         checkEqual(inBoxes + circulating, c.asset.totalSupply(), "nothing is anywhere else");
         checkEqual(
-            c.asset.totalSupply(), chain == TRANSACTION ? traffic.issued() : 240_000, "supply of the chain's asset"
+            c.asset.totalSupply(), chain == TRANSACTION ? traffic.issued() : SUPPLY, "supply of the chain's asset"
         );
     }
 
@@ -112,8 +111,7 @@ contract ConservationTest {
     /// is out on its scheduling chain, on the way, or back there and waiting for rights to come in: with more tokens
     /// than rights, others may have taken those of a transfer that then bounced.
     function _checkBacking(uint256 route) internal view {
-        ITransactionLock.RouteState memory here =
-            traffic.chainAt(TRANSACTION).lock.routeState(traffic.routeTo(route));
+        ITransactionLock.RouteState memory here = traffic.chainAt(TRANSACTION).lock.routeState(traffic.routeTo(route));
         Chain memory scheduling = traffic.chainAt(route);
         ITransactionLock.RouteState memory there = scheduling.lock.routeState(traffic.routeTo(TRANSACTION));
         uint256 circulating = scheduling.asset.totalSupply() / there.lot - there.pool;

@@ -23,9 +23,7 @@ def register_late(world: World, side: Side, name: str) -> None:
     world.send(side, world.network.aliases(side).functions.register(SECRET), name)
 
 
-def buy(
-    world: World, name: str, amount: int, recipient: bytes | None = None, refund: bytes | None = None
-) -> None:
+def buy(world: World, name: str, amount: int, recipient: bytes | None = None, refund: bytes | None = None) -> None:
     """A purchase, with aliases that need not be any good."""
     market = world.network.market()
     world.send(

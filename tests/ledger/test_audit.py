@@ -228,9 +228,7 @@ def test_a_light_client_that_names_no_chain_is_no_breach(honest: States) -> None
 def test_credits_by_sealers_who_conspire_are_noticed(world: World) -> None:
     """Every sealer signs a header whose state holds a transfer that nobody locked."""
     block = world.chain(T).height() - 6
-    forged = Transfer(
-        world.aliases[S, "EC"], 50_000, world.aliases[T, "EC"], block, 0, Purpose.CONVERSION
-    ).packed()
+    forged = Transfer(world.aliases[S, "EC"], 50_000, world.aliases[T, "EC"], block, 0, Purpose.CONVERSION).packed()
     inbox = world.state(S).inbox
     storage = HexaryTrie({})
     slot = keccak(outbox_slot(world.route(T)).to_bytes(32))
@@ -266,9 +264,7 @@ def test_credits_by_sealers_who_conspire_are_noticed(world: World) -> None:
     ]
 
 
-def test_an_outbox_that_its_events_do_not_lead_to_is_noticed(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_outbox_that_its_events_do_not_lead_to_is_noticed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*arguments: Any) -> None:
         raise OutboxBroken("the node's logs and state disagree")
 
@@ -283,9 +279,7 @@ def test_an_outbox_that_its_events_do_not_lead_to_is_noticed(
 # While chains advance
 
 
-def test_chains_that_advance_between_two_reads_are_read_again(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_chains_that_advance_between_two_reads_are_read_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The scheduling chain's height is read first; then it locks, and the transaction chain takes that in."""
     reads: list[int] = []
     height = Chain.height

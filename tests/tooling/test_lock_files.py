@@ -64,8 +64,6 @@ def test_a_fault_is_found(tmp_path: Path, name: str, text: str, fault: str) -> N
 
 def test_locked_files_are_no_fault(tmp_path: Path) -> None:
     (tmp_path / "requirements").mkdir()
-    (tmp_path / "requirements/base.txt").write_text(
-        f"a==1 \\\n    {HASH}\n    # via b\nb==2 \\\n    {HASH}\n"
-    )
+    (tmp_path / "requirements/base.txt").write_text(f"a==1 \\\n    {HASH}\n    # via b\nb==2 \\\n    {HASH}\n")
 
     assert list(faults([Path("requirements/base.txt")], tmp_path)) == []

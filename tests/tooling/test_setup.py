@@ -176,9 +176,7 @@ def test_missing_node_or_npm_is_named_with_a_remedy(machine: Machine, program: s
     failed = machine.make("setup")
 
     assert failed.returncode != 0
-    assert (
-        f"setup: {program} is needed for work on the contracts: install Node.js 18 or newer" in failed.stderr
-    )
+    assert f"setup: {program} is needed for work on the contracts: install Node.js 18 or newer" in failed.stderr
 
 
 def test_failed_set_up_is_tried_again(machine: Machine) -> None:

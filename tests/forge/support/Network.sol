@@ -12,6 +12,12 @@ import {ITransactionLock} from "../../../contracts/interfaces/ITransactionLock.s
 import {SyntheticState} from "./SyntheticState.sol";
 import {VM} from "./Vm.sol";
 
+/// @dev The index of the transaction chain.
+uint256 constant TRANSACTION = 0;
+
+/// @dev All the rights on each scheduling chain.
+uint256 constant SUPPLY = 240_000;
+
 /// @dev One chain of the network. All of them live in one EVM: `enter` puts on the chain's id, height and time.
 struct Chain {
     uint256 id;
@@ -29,10 +35,8 @@ struct Chain {
 /// @notice A transaction chain (index 0) and scheduling chains (from 1), with the contracts as deployed for real, real
 /// signatures of their sealers and real proofs.
 abstract contract Network {
-    uint256 internal constant TRANSACTION = 0;
     uint256 internal constant SLOT_OF_ROUTES = 1;
     uint256 internal constant SLOT_OF_CHECKPOINTS = 5;
-    uint256 internal constant SUPPLY = 240_000;
 
     address internal immutable COMPANY = address(uint160(uint256(keccak256("company"))));
 
@@ -58,15 +62,9 @@ abstract contract Network {
 
         c.manager = VM.deployCode("NetworkManager.sol", abi.encode(COMPANY));
         c.aliases = IAliasRegistry(VM.deployCode("AliasRegistry.sol"));
-        c.asset = IERC20(
-            chain == TRANSACTION
-                ? VM.deployCode("EnergyToken.sol", abi.encode(c.manager))
-                : VM.deployCode("EnergyRights.sol", abi.encode(SUPPLY, COMPANY))
-        );
+        c.asset = _deployAsset(chain);
         c.lock = ITransactionLock(
-            VM.deployCode(
-                "TransactionLock.sol", abi.encode(c.manager, c.asset, c.aliases, COMPANY, genesisHash)
-            )
+            VM.deployCode("TransactionLock.sol", abi.encode(c.manager, c.asset, c.aliases, COMPANY, genesisHash))
         );
         VM.prank(COMPANY);
         c.asset.approve(address(c.lock), type(uint256).max);
@@ -79,7 +77,15 @@ abstract contract Network {
         }
     }
 
-    function _insertSealer(uint256[] storage keys, uint256 key) private {
+    function _deployAsset(uint256 chain) internal virtual returns (IERC20) {
+        return IERC20(
+            chain == TRANSACTION
+                ? VM.deployCode("EnergyToken.sol", abi.encode(chains[chain].manager))
+                : VM.deployCode("EnergyRights.sol", abi.encode(SUPPLY, COMPANY))
+        );
+    }
+
+    function _insertSealer(uint256[] storage keys, uint256 key) internal {
         keys.push(key);
         for (uint256 i = keys.length - 1; i != 0 && VM.addr(keys[i - 1]) > VM.addr(key); --i) {
             (keys[i - 1], keys[i]) = (keys[i], keys[i - 1]);
@@ -107,9 +113,7 @@ abstract contract Network {
         VM.prank(COMPANY);
         chains[here].lock
             .addRoute(
-                _counterpart(there),
-                ITransactionLock.RouteTerms(lightClient, confirmations, lot, peerLot),
-                allotment
+                _counterpart(there), ITransactionLock.RouteTerms(lightClient, confirmations, lot, peerLot), allotment
             );
     }
 
@@ -133,9 +137,7 @@ abstract contract Network {
     }
 
     function _counterpart(uint256 chain) internal view returns (ITransactionLock.Counterpart memory) {
-        return ITransactionLock.Counterpart(
-            chains[chain].id, chains[chain].genesisHash, address(chains[chain].lock)
-        );
+        return ITransactionLock.Counterpart(chains[chain].id, chains[chain].genesisHash, address(chains[chain].lock));
     }
 
     /// @dev The key, on any chain, of the route to `chain`.
@@ -170,6 +172,16 @@ abstract contract Network {
             (uint8 v, bytes32 r, bytes32 s) = VM.sign(keys[i], digest);
             seal = abi.encodePacked(seal, uint8(i), r, s, v);
         }
+    }
+
+    /// @dev Header `number` of chain `source`, one of many for different salts, sealed for chain `here`.
+    function _sealed(uint256 source, uint256 here, uint256 number, bytes32 salt)
+        internal
+        view
+        returns (bytes memory header, bytes memory seal)
+    {
+        header = SyntheticState.header(salt, number, 0);
+        seal = _seal(source, IQuorumLightClient(address(_state(here, source).lightClient)), header);
     }
 
     /// @dev A packet without transfers for chain `here`: the sealed header `number` of chain `there`, and the proof

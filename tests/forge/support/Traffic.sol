@@ -5,7 +5,7 @@ import {IAliasRegistry} from "../../../contracts/interfaces/IAliasRegistry.sol";
 import {IEnergyToken} from "../../../contracts/interfaces/IEnergyToken.sol";
 import {IClaims} from "../../../contracts/interfaces/IClaims.sol";
 import {ITransactionLock, Purpose} from "../../../contracts/interfaces/ITransactionLock.sol";
-import {Chain, Network} from "./Network.sol";
+import {Chain, Network, SUPPLY, TRANSACTION} from "./Network.sol";
 import {VM, Vm, check, checkEqual} from "./Vm.sol";
 
 /// @dev One outbox and the inbox that follows it, as the model keeps them. Index 0 is before the first transfer.
@@ -31,6 +31,13 @@ struct End {
     uint256 locked;
     /// All that ever came out.
     uint256 released;
+}
+
+/// @dev A claim that waits, or waited.
+struct Waiting {
+    uint256 route;
+    uint256 chain;
+    bytes20 aliasId;
 }
 
 /// @dev What the actions did, to show that they did it.
@@ -78,12 +85,6 @@ contract Traffic is Network {
     uint256[4] internal confirmations = [0, 6, 3, 1];
     uint256 public issued;
     Tally internal _tally;
-
-    struct Waiting {
-        uint256 route;
-        uint256 chain;
-        bytes20 aliasId;
-    }
 
     Waiting[] internal waiting;
     mapping(bytes20 aliasId => uint256) internal actorOf;
@@ -227,12 +228,11 @@ contract Traffic is Network {
     function corrupt(uint256 seed) external random(seed) {
         uint256 pool = ends[CORRUPT][TRANSACTION].pool;
         uint256 kind = _pick(8);
-        uint256 lots = kind == 0
-            ? type(uint96).max
-            : kind == 1 ? pool + 1 : kind == 2 ? pool : kind == 3 ? 0 : 1 + _pick(500);
+        uint256 lots =
+            kind == 0 ? type(uint96).max : kind == 1 ? pool + 1 : kind == 2 ? pool : kind == 3 ? 0 : 1 + _pick(500);
         bytes32 word2 = _word2(
             _pick(8) == 0 ? bytes20(0) : _anyAlias(CORRUPT),
-            // No honest lock goes back: the order must hold even so.
+            // Not ascending, as no honest lock would write them.
             chains[CORRUPT].number + _pick(4),
             _pick(2) == 0 ? 0 : chains[TRANSACTION].time + _pick(100) - 50,
             _pick(8) == 0 ? _pick(256) : _pick(3)
@@ -300,15 +300,10 @@ contract Traffic is Network {
         _checkEnd(route, from);
     }
 
-    function _callLock(
-        address actor,
-        uint256 from,
-        uint256 to,
-        uint256 amount,
-        bytes32 word1,
-        bytes32 word2,
-        bool buys
-    ) internal returns (uint256 position) {
+    function _callLock(address actor, uint256 from, uint256 to, uint256 amount, bytes32 word1, bytes32 word2, bool buys)
+        internal
+        returns (uint256 position)
+    {
         bytes32 key = _routeTo(to);
         uint40 deadline = uint40(_deadline(word2));
         _enter(from);
@@ -318,11 +313,7 @@ contract Traffic is Network {
             : chains[from].lock.lock(key, amount, bytes20(word1), bytes20(word2), deadline);
     }
 
-    function _word2(bytes20 refund, uint256 number, uint256 deadline, uint256 purpose)
-        internal
-        pure
-        returns (bytes32)
-    {
+    function _word2(bytes20 refund, uint256 number, uint256 deadline, uint256 purpose) internal pure returns (bytes32) {
         return bytes32(refund) | bytes32(number << 56 | deadline << 16 | purpose << 8);
     }
 
@@ -349,6 +340,7 @@ contract Traffic is Network {
         if (_pick(4) == 0) number -= _pick(number < 12 ? number : 12);
         end = leg.outbox.length - 1;
         while (route != CORRUPT && end != 0 && _blockNumber(leg.word2[end]) > number) --end;
+        if (route == CORRUPT && _pick(4) == 0) end -= _pick(end < 4 ? end + 1 : 4);
         uint256 checkpoint;
         if (end >= CHECKPOINT_INTERVAL && (leg.settled < CHECKPOINT_INTERVAL || _pick(16) == 0)) {
             checkpoint = 1 + _pick(end / CHECKPOINT_INTERVAL);
@@ -419,7 +411,9 @@ contract Traffic is Network {
                 check(false, "a stale packet was accepted");
             } catch (bytes memory reason) {
                 checkEqual(
-                    bytes32(bytes4(reason)), bytes32(ITransactionLock.StaleOutbox.selector), "why a stale packet was rejected"
+                    bytes32(bytes4(reason)),
+                    bytes32(ITransactionLock.StaleOutbox.selector),
+                    "why a stale packet was rejected"
                 );
             }
             ++_tally.stale;

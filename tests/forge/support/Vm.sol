@@ -19,8 +19,7 @@ interface Vm {
     function stopPrank() external;
     function addr(uint256 privateKey) external pure returns (address account);
     function sign(uint256 privateKey, bytes32 digest) external pure returns (uint8 v, bytes32 r, bytes32 s);
-    function load(address target, bytes32 slot) external view returns (bytes32 word);
-    function etch(address target, bytes calldata code) external;
+    function expectPartialRevert(bytes4 selector) external;
     function expectRevert(bytes4 selector) external;
     function expectRevert(bytes calldata data) external;
     function expectEmit(address emitter) external;

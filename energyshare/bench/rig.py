@@ -31,7 +31,7 @@ from energyshare.errors import ChainError
 from energyshare.network import Network
 from energyshare.side import Side
 
-__all__ = ["AMOUNT", "LOCKER", "MAX_PACKET", "Delivered", "ProofDepth", "Testbed", "holders"]
+__all__ = ["AMOUNT", "LOCKER", "MAX_PACKET", "Delivered", "ProofDepth", "Rig", "holders"]
 
 LOCKER = "Client1"
 """Who locks in every measurement."""
@@ -76,10 +76,10 @@ def holders(count: int) -> tuple[str, ...]:
     return tuple(f"Client{number}" for number in range(2, count + 2))
 
 
-class Testbed:
+class Rig:
     """Two chains with a network on them, locks on the transaction chain, deliveries to the other.
 
-    On py-evm two testbeds of one seed make the same blocks, bit by bit. anvil takes its genesis time from the
+    On py-evm two rigs of one seed make the same blocks, bit by bit. anvil takes its genesis time from the
     clock, so there headers, and the gas of their call data, differ by a few units.
     """
 
@@ -89,8 +89,8 @@ class Testbed:
         """Start the chains and deploy.
 
         Args:
-            accounts: In the state of the chains `crowded` before the deployment. What a packet costs grows with the
-                state that it is proven from; the state of the chain that takes it makes no difference.
+            accounts: In the state of the chains `crowded` before the deployment. What a packet costs
+                grows with the state that it is proven from, and not with that of the chain that takes it.
         """
         self.seed = seed
         actors = Actors(Keyring(Mnemonic().to_mnemonic(self.secret("mnemonic")[:16])))
@@ -148,7 +148,7 @@ class Testbed:
     # Transactions
 
     def send(self, side: Side, requests: Sequence[tuple[Sendable, LocalAccount]]) -> list[TxReceipt]:
-        """Send transactions, mine them in as few blocks as take them; their receipts. Raises TransactionReverted."""
+        """Send transactions and mine them in one block; their receipts. Raises TransactionReverted."""
         chain = self.chains[side]
         limit = _GAS_LIMIT // len(requests)
         digests = chain.submit_many(requests, gas=limit)
@@ -193,7 +193,8 @@ class Testbed:
         route = self.network.route(Side.TRANSACTION)
         account = self.account(LOCKER, Side.TRANSACTION)
         receipts = self.send(
-            Side.TRANSACTION, [(lock(route, AMOUNT, recipient, refund, 0), account) for recipient in recipients]
+            Side.TRANSACTION,
+            [(lock(route, AMOUNT, recipient, refund, 0), account) for recipient in recipients],
         )
         return [receipt["gasUsed"] for receipt in receipts]
 
@@ -215,6 +216,17 @@ class Testbed:
         request = {"to": payload.to, "data": payload.data}
         (receipt,) = self.send(side.other, [(request, account)])
         return Delivered(packet, payload.data, receipt["gasUsed"])
+
+    def steady_packet(self) -> Delivered:
+        """The second packet of the deployment: one transfer, to the recipient of the first."""
+        self.approve()
+        (refund,), _ = self.register(Side.TRANSACTION, [LOCKER])
+        recipients, _ = self.register(Side.SCHEDULE, [LOCKER])
+        for _ in range(2):
+            self.lock(recipients, refund)
+            self.confirm()
+            delivered = self.deliver(self.packet())
+        return delivered
 
     def proof_depth(self, number: int) -> ProofDepth:
         """Of the proof of the outbox at a block of the source."""
