@@ -19,7 +19,7 @@ class InvalidAmount(EnergyShareError):
 
 
 def base_units(text: str | int | Decimal) -> int:
-    """Base units of an amount in whole units. Raises InvalidAmount unless positive, finite and of 3 decimals at most."""
+    """Base units of an amount in whole units. Raises InvalidAmount unless positive and of 3 decimals at most."""
     try:
         amount = Decimal(text)
     except InvalidOperation as error:

@@ -46,8 +46,8 @@ class Network:
             expected = record.chains[side]
             if (chain.chain_id, "0x" + chain.genesis_hash.hex()) != (expected.chain_id, expected.genesis_hash):
                 raise ChainError(
-                    f"the {side} chain has id {chain.chain_id} and genesis 0x{chain.genesis_hash.hex()}, the record says "
-                    f"{expected.chain_id} and {expected.genesis_hash}: it was started anew; deploy again"
+                    f"the {side} chain has id {chain.chain_id} and genesis 0x{chain.genesis_hash.hex()}, the record "
+                    f"says {expected.chain_id} and {expected.genesis_hash}: it was started anew; deploy again"
                 )
         self.record = record
         self.chains = dict(chains)
@@ -156,7 +156,7 @@ class Network:
         )
 
     def convert(self, name: str, side: Side, amount: int, deadline: int = 0) -> Lock:
-        """A party moves `amount` base units from the chain `side` to itself on the other (the paper's ValueExchange)."""
+        """A party moves `amount` base units from a chain to itself on the other (the paper's ValueExchange)."""
         recipient = self.register_alias(side.other, name)
         refund = self.register_alias(side, name)
         chain = self.chains[side]
@@ -171,7 +171,7 @@ class Network:
         return Lock(side, event["args"]["position"], receipt["blockNumber"], bytes(receipt["transactionHash"]))
 
     def claim(self, side: Side, alias: bytes) -> int:
-        """Have what waits for an alias on a chain paid to its owner; the relayer's key pays the gas. Returns base units."""
+        """Have what waits for an alias paid to its owner, in base units; the relayer's key pays the gas."""
         lock = self.ends[side].contract
         receipt = self.chains[side].transact(lock.functions.claim(self.route(side), alias), self.actors.relayer(side))
         (event,) = lock.events.Claimed().process_receipt(receipt, errors=DISCARD)

@@ -9,7 +9,8 @@ interface IClaims {
     struct Claim {
         /// What the route's pool has set aside.
         uint128 funded;
-        /// What the pool was too short for, as happens only if the counterpart chain is broken: paid when it can.
+        /// What the pool was too short for: paid when it can. On an honest network this happens where others converted
+        /// the last rights away while the bounce was on its road.
         uint128 unfunded;
     }
 

@@ -473,7 +473,9 @@ contract TransactionLock is ITransactionLock, DelayedAccess, ReentrancyGuardTran
         require(r.lot == 0, RouteExists(route));
         require(_coprime(terms.lot, terms.peerLot), InvalidLots(terms.lot, terms.peerLot));
         require(
-            counterpart.lock != address(0) && counterpart.lock != address(this), InvalidCounterpart(counterpart.lock)
+            counterpart.lock != address(0)
+                && (counterpart.lock != address(this) || counterpart.chainId != block.chainid),
+            InvalidCounterpart(counterpart.lock)
         );
         require(address(terms.lightClient).code.length != 0, NoCode(address(terms.lightClient)));
 

@@ -203,9 +203,7 @@ def sample(rig: Rig) -> Sample:
     new, *batch = holders(BATCH + 1)
     packet_1 = rig.steady_packet()
     depth = rig.proof_depth(rig.source.height())
-    light_client = rig.destination.contract(
-        "QuorumLightClient", rig.network.record.chains[Side.SCHEDULE].light_client
-    )
+    light_client = rig.destination.contract("QuorumLightClient", rig.network.record.chains[Side.SCHEDULE].light_client)
     verify = light_client.functions.verifyHeader(packet_1.packet.header, packet_1.packet.seal)
     meter = Meter(rig.destination, rig.network.actors.operator(Side.SCHEDULE))
     (refund,), _ = rig.register(Side.TRANSACTION, [LOCKER])

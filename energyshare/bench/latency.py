@@ -158,9 +158,7 @@ def _lock(network: Network, side: Side, aliases: dict[Side, bytes]) -> _Sent:
     return _Sent(side, bytes(digest), at)
 
 
-def _credits(
-    arrivals: queue.Queue[_Arrival], count: int, patience_s: float
-) -> dict[tuple[Side, int], _Arrival]:
+def _credits(arrivals: queue.Queue[_Arrival], count: int, patience_s: float) -> dict[tuple[Side, int], _Arrival]:
     """The deliveries of `count` transfers, by source chain and position."""
     found: dict[tuple[Side, int], _Arrival] = {}
     deadline = time.monotonic() + patience_s

@@ -71,9 +71,7 @@ class Meter:
         call = Payload.of(function)
         assert call.to is not None
         target = to_bytes(hexstr=call.to).rjust(32, b"\0")
-        answer = bytes(
-            self._chain.w3.eth.call({"to": self._address, "data": target + call.data, "gas": 10_000_000})
-        )
+        answer = bytes(self._chain.w3.eth.call({"to": self._address, "data": target + call.data, "gas": 10_000_000}))
         if not int.from_bytes(answer[32:]):
             raise EnergyShareError(f"{call.action} reverted while it was measured: give it what it accepts")
         return int.from_bytes(answer[:32])

@@ -178,9 +178,7 @@ class Rig:
         receipts = self.send(
             side, [(register(secret), account) for secret, account in zip(secrets, accounts, strict=True)]
         )
-        aliases = [
-            alias_of(account.address, secret) for account, secret in zip(accounts, secrets, strict=True)
-        ]
+        aliases = [alias_of(account.address, secret) for account, secret in zip(accounts, secrets, strict=True)]
         return aliases, [receipt["gasUsed"] for receipt in receipts]
 
     def unused(self, purpose: str) -> bytes:

@@ -105,8 +105,7 @@ def _bounds(gas: GasReport) -> str:
     }
     bounds = gas.to_json()["bounds"]
     rows = [
-        (titles[name], f"{figure.mean:,}", _range(figure), f"{bounds[name]:,}")
-        for name, figure in gas.figures.items()
+        (titles[name], f"{figure.mean:,}", _range(figure), f"{bounds[name]:,}") for name, figure in gas.figures.items()
     ]
     new = gas.packet.new_holder
     rows.insert(2, ("packet of 1, to a new holder", f"{new.mean:,}", _range(new), ""))
@@ -143,8 +142,7 @@ def _state(gas: GasReport) -> str:
     rows = [(f"{accounts:,}", f"{used:,}") for accounts, used in gas.accounts.items()]
     return (
         "## Packet of 1 by the size of the state\n\n"
-        "At one lock address each; the proof is as long as the state is deep.\n\n"
-        + _table(("accounts", "gas"), rows)
+        "At one lock address each; the proof is as long as the state is deep.\n\n" + _table(("accounts", "gas"), rows)
     )
 
 
@@ -219,9 +217,7 @@ def _time(latency: LatencyReport, throughput: ThroughputReport) -> str:
     )
 
 
-def _anchors(
-    gas: GasReport, latency: LatencyReport, throughput: ThroughputReport, comparison: Comparison
-) -> str:
+def _anchors(gas: GasReport, latency: LatencyReport, throughput: ThroughputReport, comparison: Comparison) -> str:
     late, through = latency.to_json(), throughput.to_json()
     packet, packet_1 = gas.packet, gas.figures["packet_1"].mean
     rows = [

@@ -238,8 +238,8 @@ def run_relayers(
 ) -> None:
     """Run each relayer in a thread of its own until `stop` is set.
 
-    What may pass (a node or sealer that is away, a refusal) is logged and tried again, later each time. Anything else is
-    a bug: it ends all of them and is raised here.
+    What may pass (a node or sealer that is away, a refusal) is logged and tried again, later each time. Anything
+    else is a bug: it ends all of them and is raised here.
     """
     failures: list[Exception] = []
 

@@ -110,7 +110,7 @@ class HttpProvider(JSONBaseProvider):
             try:
                 response = self._session().post(self.url, data=body, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT))
                 break
-            except (requests.ConnectionError, requests.Timeout) as error:
+            except requests.RequestException as error:
                 failure: Exception = error
                 logger.debug("%s: attempt %d failed: %s", self.url, attempt + 1, error)
         else:

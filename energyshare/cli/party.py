@@ -63,6 +63,6 @@ def claim(alias_id: str, side: Side, record_path: Path, settings_path: Path | No
 
 def _say(amount: int, lock: Lock) -> None:
     click.echo(
-        f"{whole_units(amount)} locked on the {lock.side} chain in block {lock.block_number}, transfer {lock.position}; "
-        "follow it with `energyshare query transfers`"
+        f"{whole_units(amount)} locked on the {lock.side} chain in block {lock.block_number}, transfer {lock.position}"
+        "; follow it with `energyshare query transfers`"
     )

@@ -77,7 +77,7 @@ class NetworkRecord:
             body: dict[str, Any] = json.loads(path.read_text())
         except FileNotFoundError as error:
             raise RecordError(
-                f"no deployment record at {path}: start a network with `energyshare up`, or name its record with --network"
+                f"no deployment record at {path}: start a network with `energyshare up`, or name one with --network"
             ) from error
         except (OSError, ValueError) as error:
             raise RecordError(f"cannot read {path}: {error}; name a deployment record with --network") from error

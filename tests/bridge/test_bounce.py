@@ -60,9 +60,7 @@ def test_a_transfer_whose_deadline_passed_on_the_way_returns_home(world: World, 
 
 
 @pytest.mark.parametrize(("late", "reason"), [(0, None), (1, Refusal.DEADLINE_PASSED)])
-def test_the_last_second_of_a_deadline_still_counts(
-    anvil_world: World, late: int, reason: Refusal | None
-) -> None:
+def test_the_last_second_of_a_deadline_still_counts(anvil_world: World, late: int, reason: Refusal | None) -> None:
     world = anvil_world
     deadline = max(world.time(T), world.time(S)) + 10_000
     world.lock(T, "Client1", 7_000, deadline=deadline)
@@ -73,9 +71,7 @@ def test_the_last_second_of_a_deadline_still_counts(
     receipt = world.deliver(T, packet)
 
     assert world.time(S) == deadline + late
-    assert [event["reason"] for event in world.events(S, "Bounced", receipt)] == (
-        [] if reason is None else [reason]
-    )
+    assert [event["reason"] for event in world.events(S, "Bounced", receipt)] == ([] if reason is None else [reason])
     assert world.balance(S, "Client1") == (7_000 if reason is None else 0)
 
 

@@ -175,9 +175,7 @@ class Model:
             if book is end.funded:
                 end.pool -= transfer.lots
         else:
-            end.outbox.append(
-                Transfer(transfer.refund, transfer.lots, bytes(20), block_number, 0, Purpose.BOUNCE)
-            )
+            end.outbox.append(Transfer(transfer.refund, transfer.lots, bytes(20), block_number, 0, Purpose.BOUNCE))
         return refusal
 
     def in_flight(self, source: Side) -> int:
@@ -229,9 +227,7 @@ class Run:
                 self.world.pass_time(side, PATIENCE_S + 10_000)
             case Register(side, owner):
                 if self.late[side, owner] not in self.model.ends[side].aliases:
-                    self.world.send(
-                        side, self.world.network.aliases(side).functions.register(LATE_SECRET), owner
-                    )
+                    self.world.send(side, self.world.network.aliases(side).functions.register(LATE_SECRET), owner)
                     self.model.ends[side].aliases[self.late[side, owner]] = owner
             case Claim(side, owner):
                 self._claim(side, self.late[side, owner])
@@ -252,9 +248,7 @@ class Run:
         refund = world.aliases[side, step.owner] if step.refund == "own" else self.late[side, step.owner]
         # Deadlines are in the other chain's time, but must not be past in this one's either.
         deadline = max(world.time(T), world.time(S)) + PATIENCE_S if step.hurried else 0
-        call = world.lock_contract(side).functions.lock(
-            world.route(side), amount, recipient, refund, deadline
-        )
+        call = world.lock_contract(side).functions.lock(world.route(side), amount, recipient, refund, deadline)
         if amount > end.balances[step.owner]:
             with pytest.raises(TransactionReverted) as caught:
                 world.chain(side).simulate(call, world.actors.account(step.owner, side))

@@ -81,9 +81,7 @@ def test_a_packet_credits_no_more_than_its_limit(world: World, limit: int) -> No
     receipt = world.deliver(T, world.packet(T, limit=limit))
 
     credited = min(limit, 3)
-    assert [event["position"] for event in world.events(S, "Credited", receipt)] == list(
-        range(1, credited + 1)
-    )
+    assert [event["position"] for event in world.events(S, "Credited", receipt)] == list(range(1, credited + 1))
     assert world.state(S).inbox_position == credited
     assert world.state(S).inbox == world.outbox_at(T, credited)
     world.deliver(T)

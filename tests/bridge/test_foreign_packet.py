@@ -51,9 +51,7 @@ class Rival:
         asset = self.chain.contract("EnergyRights", self.chain.call(lock.functions.ASSET()))
         self.chain.transact(asset.functions.approve(lock.address, UNLIMITED), company, gas=GAS)
         self.chain.transact(
-            lock.functions.lock(
-                self.world.end(T).identity.route, amount, self.world.aliases[T, "EC"], b"\1" * 20, 0
-            ),
+            lock.functions.lock(self.world.end(T).identity.route, amount, self.world.aliases[T, "EC"], b"\1" * 20, 0),
             company,
             gas=GAS,
         )

@@ -26,9 +26,7 @@ def _sealers_change(world: World) -> ContractFunction:
 
 CHANGES: dict[str, tuple[Change, str]] = {
     "light client": (
-        lambda world: world.lock_contract(S).functions.setLightClient(
-            world.route(S), world.network.asset(S).address
-        ),
+        lambda world: world.lock_contract(S).functions.setLightClient(world.route(S), world.network.asset(S).address),
         "LightClientChanged",
     ),
     "confirmations": (
@@ -60,19 +58,13 @@ def change(request: pytest.FixtureRequest, world: World) -> tuple[Side, Contract
     return _side(name), made(world), event
 
 
-def _emitted(
-    world: World, side: Side, call: ContractFunction, event: str, receipt: Any
-) -> list[dict[str, Any]]:
+def _emitted(world: World, side: Side, call: ContractFunction, event: str, receipt: Any) -> list[dict[str, Any]]:
     contract = world.chain(side).w3.eth.contract(address=call.address, abi=call.contract_abi)
-    logs = [
-        log for log in receipt["logs"] if log["topics"][0] == keccak(text=contract.events[event]().signature)
-    ]
+    logs = [log for log in receipt["logs"] if log["topics"][0] == keccak(text=contract.events[event]().signature)]
     return [dict(contract.events[event]().process_log(log)["args"]) for log in logs]
 
 
-def test_a_rule_changes_after_the_delay_with_an_event(
-    world: World, change: tuple[Side, ContractFunction, str]
-) -> None:
+def test_a_rule_changes_after_the_delay_with_an_event(world: World, change: tuple[Side, ContractFunction, str]) -> None:
     side, call, event = change
 
     receipt = world.after_delay(side, call)
@@ -87,9 +79,7 @@ def test_a_rule_does_not_change_unannounced(world: World, change: tuple[Side, Co
         world.send(side, call, world.actors.operator(side))
 
 
-def test_a_rule_does_not_change_before_the_delay(
-    world: World, change: tuple[Side, ContractFunction, str]
-) -> None:
+def test_a_rule_does_not_change_before_the_delay(world: World, change: tuple[Side, ContractFunction, str]) -> None:
     side, call, _ = change
     world.announce(side, call)
     world.pass_time(side, world.terms.rule_delay_s - 60)
@@ -115,9 +105,7 @@ def test_a_rule_does_not_change_through_the_managers_execute(
 
 
 @pytest.mark.parametrize("name", ["EC", "Client1", "relayer"])
-def test_a_rule_is_nobody_elses_to_change(
-    world: World, change: tuple[Side, ContractFunction, str], name: str
-) -> None:
+def test_a_rule_is_nobody_elses_to_change(world: World, change: tuple[Side, ContractFunction, str], name: str) -> None:
     side, call, _ = change
     account = world.actors.relayer(side) if name == "relayer" else world.actors.account(name, side)
 
@@ -142,9 +130,7 @@ def test_the_manager_of_the_rules_is_fixed(world: World, name: str) -> None:
         "TransactionLock" if name == "lock" else "QuorumLightClient", getattr(record, name)
     )
     with world.rejects("AuthorityIsFixed", authority=record.manager):
-        world.send(
-            S, contract.functions.setAuthority(world.actors.operator(S).address), world.actors.operator(S)
-        )
+        world.send(S, contract.functions.setAuthority(world.actors.operator(S).address), world.actors.operator(S))
     manager = world.chain(S).contract("NetworkManager", record.manager)
     update = manager.functions.updateAuthority(contract.address, world.network.asset(S).address)
     world.announce(S, update)
@@ -223,9 +209,7 @@ def _conflicting(world: World, side: Side, mark: bytes = b"other") -> tuple[byte
 
 def _report(world: World, side: Side, evidence: tuple[bytes, bytes, bytes, bytes]) -> ContractFunction:
     """To the lock of `side`."""
-    call: ContractFunction = world.lock_contract(side).functions.reportEquivocation(
-        world.route(side), *evidence
-    )
+    call: ContractFunction = world.lock_contract(side).functions.reportEquivocation(world.route(side), *evidence)
     return call
 
 
@@ -243,9 +227,7 @@ def test_anyone_may_report_an_equivocation_which_freezes_the_route(world: World)
     receipt = world.send(S, _report(world, S, evidence), "Client1")
 
     number = world.chain(T).height()
-    assert world.events(S, "RouteFrozen", receipt) == [
-        {"number": number, "hashA": hashes[0], "hashB": hashes[1]}
-    ]
+    assert world.events(S, "RouteFrozen", receipt) == [{"number": number, "hashA": hashes[0], "hashB": hashes[1]}]
     assert world.state(S).frozen
     assert not world.state(T).frozen
 

@@ -28,9 +28,7 @@ def test_lock_rejects_what_the_other_chain_cannot_express(odd_world: World, amou
 
 
 @pytest.mark.parametrize("amount", [1, 2, 1_000])
-def test_lock_rejects_what_the_other_chain_cannot_express_on_the_way_back(
-    odd_world: World, amount: int
-) -> None:
+def test_lock_rejects_what_the_other_chain_cannot_express_on_the_way_back(odd_world: World, amount: int) -> None:
     with odd_world.rejects("InexactAmount", amount=amount, lot=3):
         odd_world.send(S, _lock(odd_world, S, amount), "EC")
 
@@ -50,9 +48,7 @@ def test_lock_rejects_nothing(world: World, side: Side) -> None:
         world.send(side, _lock(world, side, 0), "EC")
 
 
-@pytest.mark.parametrize(
-    ("recipient", "refund"), [(bytes(20), ALIAS), (ALIAS, bytes(20)), (bytes(20), bytes(20))]
-)
+@pytest.mark.parametrize(("recipient", "refund"), [(bytes(20), ALIAS), (ALIAS, bytes(20)), (bytes(20), bytes(20))])
 def test_lock_rejects_a_zero_alias(world: World, recipient: bytes, refund: bytes) -> None:
     with world.rejects("ZeroAlias"):
         world.send(T, _lock(world, T, 1_000, recipient, refund), "Client1")
@@ -179,9 +175,7 @@ def test_a_lock_carries_the_purpose_of_its_door(world: World) -> None:
 # Permits
 
 
-def _permit(
-    world: World, owner: str, spender: str, value: int, **options: int
-) -> tuple[int, int, int, bytes, bytes]:
+def _permit(world: World, owner: str, spender: str, value: int, **options: int) -> tuple[int, int, int, bytes, bytes]:
     return sign_permit(
         world.chain(T), world.network.asset(T), world.actors.account(owner, T), spender, value, **options
     )
@@ -253,9 +247,7 @@ def test_a_purchase_whose_permit_was_front_run_goes_through(world: World) -> Non
     permit = _permit(world, "Client1", market.address, 1_000)
     value, deadline, v, r, s = permit
     owner = world.actors.account("Client1", T).address
-    world.send(
-        T, world.network.asset(T).functions.permit(owner, market.address, value, deadline, v, r, s), "EC"
-    )
+    world.send(T, world.network.asset(T).functions.permit(owner, market.address, value, deadline, v, r, s), "EC")
 
     world.send(T, market.functions.buyWithPermit(world.route(T), 1_000, ALIAS, ALIAS, 0, permit), "Client1")
 

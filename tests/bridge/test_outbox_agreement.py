@@ -81,9 +81,7 @@ def test_an_outbox_grows_the_same(harness: Contract, outbox: bytes, appended: li
 
 @EXAMPLES
 @given(source=identities, destination=identities)
-def test_a_seed_names_both_ends_the_same(
-    harness: Contract, source: LockIdentity, destination: LockIdentity
-) -> None:
+def test_a_seed_names_both_ends_the_same(harness: Contract, source: LockIdentity, destination: LockIdentity) -> None:
     def fields(lock: LockIdentity) -> tuple[int, bytes, str]:
         return lock.chain_id, lock.genesis_hash, lock.address
 
@@ -119,9 +117,7 @@ def test_a_route_is_the_same(deployed: World, lock: LockIdentity) -> None:
 @EXAMPLES
 @given(block_hash=words)
 def test_what_a_sealer_signs_is_the_same(deployed: World, block_hash: bytes) -> None:
-    light_client = deployed.chain(S).contract(
-        "QuorumLightClient", deployed.network.record.chains[S].light_client
-    )
+    light_client = deployed.chain(S).contract("QuorumLightClient", deployed.network.record.chains[S].light_client)
 
     assert deployed.chain(S).call(light_client.functions.digest(block_hash)) == seal_digest(
         deployed.chain(T).chain_id, deployed.chain(T).genesis_hash, block_hash

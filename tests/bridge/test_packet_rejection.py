@@ -250,9 +250,7 @@ def test_deliver_rejects_a_bit_flipped_anywhere_in_the_header(loaded: World, pac
         assert caught.value.name == "InvalidSeal", offset
 
 
-@pytest.mark.parametrize(
-    "change", [lambda header: header[:-1], lambda header: header + b"\0", lambda header: b""]
-)
+@pytest.mark.parametrize("change", [lambda header: header[:-1], lambda header: header + b"\0", lambda header: b""])
 def test_deliver_rejects_a_sealed_string_that_is_no_header(
     loaded: World, packet: Packet, change: Callable[[bytes], bytes]
 ) -> None:

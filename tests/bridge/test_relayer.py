@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from energyshare.chain.block_maker import BlockMaker
 from energyshare.chain.connection import Chain
 from energyshare.chain.rpc_server import RpcServer
 from energyshare.chain.sending import poll
-from energyshare.chain.transport import provider_of, request
+from energyshare.chain.transport import HttpProvider, provider_of, request
 from energyshare.errors import ChainError, EnergyShareError, TransactionReverted
 from energyshare.side import Side
 from tests.bridge.relay_process import relay_until_killed
@@ -103,8 +104,7 @@ def test_relayers_killed_at_any_point_lose_and_double_nothing(lively: World, tmp
     replace(
         lively.network.record,
         chains={
-            side: replace(chain, url=lively.chain(side).url)
-            for side, chain in lively.network.record.chains.items()
+            side: replace(chain, url=lively.chain(side).url) for side, chain in lively.network.record.chains.items()
         },
     ).write(record)
     before = {(side, name): lively.balance(side, name) for side in Side for name in ("EC", "Client1")}
@@ -114,9 +114,7 @@ def test_relayers_killed_at_any_point_lose_and_double_nothing(lively: World, tmp
     for requests in KILL_AFTER:
         lively.lock(T, "Client1", 100)
         lively.lock(S, "EC", 10)
-        process = context.Process(
-            target=relay_until_killed, args=(record, tmp_path / "journal", requests), daemon=True
-        )
+        process = context.Process(target=relay_until_killed, args=(record, tmp_path / "journal", requests), daemon=True)
         process.start()
         process.join(60)
         assert process.exitcode == -9
@@ -289,6 +287,24 @@ def test_the_relayer_goes_on_when_a_node_comes_back(world: World) -> None:
 
     remote.close()
     assert world.balance(S, "Client1") == 100
+
+
+def test_a_node_that_dies_in_the_middle_of_an_answer_is_tried_again_later() -> None:
+    """An error of this project's, which `run_relayers` knows how to meet."""
+    with socket.create_server(("127.0.0.1", 0)) as node:
+
+        def answer_half() -> None:
+            connection, _ = node.accept()
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{")
+
+        thread = threading.Thread(target=answer_half)
+        thread.start()
+        provider = HttpProvider(f"http://127.0.0.1:{node.getsockname()[1]}")
+        with pytest.raises(ChainError, match="no node answers"):
+            provider.dial()
+        thread.join()
 
 
 # Sending

@@ -294,9 +294,7 @@ def test_any_bytes_are_a_signature_of_somebody_or_of_nobody(signature: bytes) ->
         signer_of(ONE, signature[: 65 - len(last)] + last)
 
 
-@pytest.mark.parametrize(
-    "edge", [0, 1, 2**256 - 1, 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141]
-)
+@pytest.mark.parametrize("edge", [0, 1, 2**256 - 1, 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141])
 def test_signatures_at_the_edges_of_the_curve_do_no_harm(edge: int) -> None:
     for r, s in ((edge, 1), (1, edge), (edge, edge)):
         for v in (27, 28):

@@ -43,9 +43,7 @@ UNLIMITED = 2**256 - 1
 T, S = Side.TRANSACTION, Side.SCHEDULE
 
 
-def start_chains(
-    kind: devnet.Kind, actors: Actors, terms: Terms, block_time: float | None = None
-) -> dict[Side, Chain]:
+def start_chains(kind: devnet.Kind, actors: Actors, terms: Terms, block_time: float | None = None) -> dict[Side, Chain]:
     """Both chains, with ether for everybody."""
     return {
         side: devnet.start(
@@ -168,9 +166,7 @@ class World:
 
     # Acting
 
-    def send(
-        self, side: Side, call: ContractFunction, sender: LocalAccount | str, gas: int = GAS
-    ) -> TxReceipt:
+    def send(self, side: Side, call: ContractFunction, sender: LocalAccount | str, gas: int = GAS) -> TxReceipt:
         """Send with a fixed gas limit; a party by its name. Raises TransactionReverted."""
         account = self.actors.account(sender, side) if isinstance(sender, str) else sender
         return self.chain(side).transact(call, account, gas=gas)
@@ -281,17 +277,13 @@ class World:
 
     def deliver_call(self, source: Side, packet: Packet) -> ContractFunction:
         side = source.other
-        call: ContractFunction = self.lock_contract(side).functions.deliver(
-            self.route(side), packet.arguments()
-        )
+        call: ContractFunction = self.lock_contract(side).functions.deliver(self.route(side), packet.arguments())
         return call
 
     def deliver(self, source: Side, packet: Packet | None = None, gas: int = GAS) -> TxReceipt:
         """Hand a packet from `source` to the other chain's lock."""
         packet = self.packet(source) if packet is None else packet
-        return self.send(
-            source.other, self.deliver_call(source, packet), self.actors.relayer(source.other), gas
-        )
+        return self.send(source.other, self.deliver_call(source, packet), self.actors.relayer(source.other), gas)
 
     def carry(self, source: Side) -> TxReceipt:
         """Confirm what the chain `source` has locked, and deliver it."""
@@ -300,9 +292,7 @@ class World:
 
     def relayer(self, source: Side, journal: Journal | None = None, **options: Any) -> Relayer:
         sealers = self.network.sealers(source, self.terms.sealers, journal or Journal(None))
-        return Relayer(
-            self.end(source), self.end(source.other), sealers, self.actors.relayer(source.other), **options
-        )
+        return Relayer(self.end(source), self.end(source.other), sealers, self.actors.relayer(source.other), **options)
 
     # Outcomes
 
@@ -338,8 +328,7 @@ def make_seal(
         bytes([len(sealers)])
         + b"".join(bytes.fromhex(sealer.address[2:]) for sealer in sealers)
         + b"".join(
-            bytes([index]) + bytes(sealers[index].unsafe_sign_hash(Hash32(digest)).signature)
-            for index in chosen
+            bytes([index]) + bytes(sealers[index].unsafe_sign_hash(Hash32(digest)).signature) for index in chosen
         )
     )
 

@@ -77,9 +77,7 @@ def test_rights_in_circulation_are_backed_by_locked_tokens(network: Network) -> 
     for side, state, lot in ((T, tokens, 2), (S, rights, 3)):
         lock, asset = network.ends[side].contract, network.asset(side)
         boxed = sum(
-            network.chains[side].call(
-                asset.functions.balanceOf(network.chains[side].call(lock.functions.boxAt(index)))
-            )
+            network.chains[side].call(asset.functions.balanceOf(network.chains[side].call(lock.functions.boxAt(index))))
             for index in range(16)
         )
         assert boxed == state.pool * lot
@@ -99,15 +97,12 @@ def test_both_ends_agree_on_the_route(network: Network) -> None:
 
 def test_each_light_client_trusts_the_sealers_of_the_other_chain(network: Network, actors: Actors) -> None:
     for side in Side:
-        light_client = network.chains[side].contract(
-            "QuorumLightClient", network.record.chains[side].light_client
-        )
+        light_client = network.chains[side].contract("QuorumLightClient", network.record.chains[side].light_client)
         assert network.chains[side].call(light_client.functions.sealers()) == [
             sealer.address for sealer in actors.sealers(side.other, 3)
         ]
         assert (
-            network.chains[side].call(light_client.functions.SOURCE_CHAIN_ID())
-            == network.chains[side.other].chain_id
+            network.chains[side].call(light_client.functions.SOURCE_CHAIN_ID()) == network.chains[side.other].chain_id
         )
 
 
@@ -147,9 +142,7 @@ def test_the_operator_is_bound_by_the_delay_from_the_start(network: Network, act
 
 def test_the_deployer_keeps_nothing(network: Network, actors: Actors) -> None:
     for side in Side:
-        held = network.chains[side].call(
-            network.asset(side).functions.balanceOf(actors.operator(side).address)
-        )
+        held = network.chains[side].call(network.asset(side).functions.balanceOf(actors.operator(side).address))
         assert held == 0
 
 

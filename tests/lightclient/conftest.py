@@ -44,14 +44,10 @@ class ProofHarness:
     def proofs(self, getter: str, cases: Sequence[ProofCase]) -> list[tuple[Outcome, Outcome]]:
         """Outcomes of StateProof and OpenZeppelin's TrieProof; `getter`: value, storageRoot, storageValue."""
         ours = function_signature_to_4byte_selector(f"{getter}(bytes32,bytes32,bytes)")
-        theirs = function_signature_to_4byte_selector(
-            f"peer{getter[0].upper()}{getter[1:]}(bytes32,bytes32,bytes[])"
-        )
+        theirs = function_signature_to_4byte_selector(f"peer{getter[0].upper()}{getter[1:]}(bytes32,bytes32,bytes[])")
         return self._batches(
             "runProofs(bytes4,bytes4,(bytes32,bytes32,bytes,bytes[])[])",
-            lambda part: encode(
-                ["bytes4", "bytes4", "(bytes32,bytes32,bytes,bytes[])[]"], [ours, theirs, part]
-            ),
+            lambda part: encode(["bytes4", "bytes4", "(bytes32,bytes32,bytes,bytes[])[]"], [ours, theirs, part]),
             cases,
         )
 
@@ -66,9 +62,7 @@ class ProofHarness:
         found: list[tuple[Outcome, Outcome]] = []
         for start in range(0, len(cases), BATCH):
             data = selector + encoded(cases[start : start + BATCH])
-            answer = self.contract.w3.eth.call(
-                {"to": self.contract.address, "data": HexStr("0x" + data.hex())}
-            )
+            answer = self.contract.w3.eth.call({"to": self.contract.address, "data": HexStr("0x" + data.hex())})
             ours, theirs = decode(["(bool,bytes)[]", "(bool,bytes)[]"], answer)
             found += [(Outcome(*own), Outcome(*other)) for own, other in zip(ours, theirs, strict=True)]
         return found

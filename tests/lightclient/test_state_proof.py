@@ -167,9 +167,7 @@ def a_trie(rng: random.Random, shape: str) -> Grown:
             return trie_of((rng.randbytes(32), a_value(rng)) for _ in range(rng.randint(2, 40)))
         case "embedding":
             stems = [rng.randbytes(32) for _ in range(4)]
-            return trie_of(
-                (near(rng, rng.choice(stems), rng.choice((60, 61, 62, 63, 63))), tiny()) for _ in range(24)
-            )
+            return trie_of((near(rng, rng.choice(stems), rng.choice((60, 61, 62, 63, 63))), tiny()) for _ in range(24))
         case "extensions":
             stems = [rng.randbytes(32)]
             stems += [near(rng, rng.choice(stems), rng.randint(1, 61)) for _ in range(6)]
@@ -392,9 +390,7 @@ def answer(harness: Harness, proof: Proof, getter: str = "value") -> Any:
 def error_name(harness: Harness, output: bytes) -> str:
     """The custom error that revert data carries."""
     errors = [item for item in harness.contract.abi if item["type"] == "error"]
-    names = {
-        f"{item['name']}({','.join(i['type'] for i in item['inputs'])})": item["name"] for item in errors
-    }
+    names = {f"{item['name']}({','.join(i['type'] for i in item['inputs'])})": item["name"] for item in errors}
     return str({keccak(text=signature)[:4]: name for signature, name in names.items()}[output[:4]])
 
 
@@ -409,9 +405,7 @@ def refusal(harness: Harness, call: Callable[[], object]) -> str:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_accepts_what_openzeppelin_and_trie_accept_and_nothing_more(
-    harness: Harness, crowd: Grown, seed: int
-) -> None:
+def test_accepts_what_openzeppelin_and_trie_accept_and_nothing_more(harness: Harness, crowd: Grown, seed: int) -> None:
     rng = random.Random(seed)
     cases: list[tuple[HexaryTrie, Proof]] = []
     while len(cases) < CASES_A_SEED:
@@ -424,8 +418,7 @@ def test_accepts_what_openzeppelin_and_trie_accept_and_nothing_more(
 
     outcomes = harness.proofs("value", [proof.case for _, proof in cases])
     sides = Counter(
-        hold(seed, trie, proof, ours, theirs)
-        for (trie, proof), (ours, theirs) in zip(cases, outcomes, strict=True)
+        hold(seed, trie, proof, ours, theirs) for (trie, proof), (ours, theirs) in zip(cases, outcomes, strict=True)
     )
     assert len(cases) >= CASES_A_SEED
     assert sides["accepted"] > 60
@@ -602,9 +595,7 @@ def extension(path: bytes, over: Proof, start: bytes, child: bytes | None = None
         ("length 55 in a byte of its own", "ProofMalformed", False),
     ],
 )
-def test_refuses_nodes_that_no_trie_has(
-    harness: Harness, name: str, refused: str | None, theirs_accepts: bool
-) -> None:
+def test_refuses_nodes_that_no_trie_has(harness: Harness, name: str, refused: str | None, theirs_accepts: bool) -> None:
     """Every hash fits, so only the shape can give it away."""
     rng = random.Random("shapes")
     path = rng.randbytes(32)
@@ -648,9 +639,7 @@ def test_refuses_nodes_that_no_trie_has(
         "one item": with_leaf(list_of([rlp.encode(bytes(40))])),
         "no items": with_leaf(b"\xc0"),
         "length 255 in two bytes": with_leaf(b"\xf9\x00\xff" + rlp.encode(rest) + rlp.encode(value)),
-        "length 55 in a byte of its own": with_leaf(
-            b"\xf8\x37" + rlp.encode(rest) + rlp.encode(bytes(55 - 32 - 1))
-        ),
+        "length 55 in a byte of its own": with_leaf(b"\xf8\x37" + rlp.encode(rest) + rlp.encode(bytes(55 - 32 - 1))),
     }
 
     ((ours, theirs),) = harness.proofs("value", [proofs[name].case])

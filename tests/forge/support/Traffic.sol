@@ -248,7 +248,7 @@ contract Traffic is Network {
         uint256 route = 1 + _pick(3);
         uint256 to = route == CORRUPT || _pick(2) == 0 ? TRANSACTION : route;
         (ITransactionLock.Packet memory packet, uint256 number, uint256 end) = _pickPacket(route, to);
-        if (_pick(4) == 0 && end >= legs[route][to].settled) _deliverBroken(route, to, packet);
+        if (_pick(4) == 0 && end >= legs[route][to].settled) _deliverBroken(route, to, packet, end);
         _deliver(route, to, packet, number, end);
         if (_pick(8) == 0) _deliver(route, to, packet, number, end);
     }
@@ -511,9 +511,9 @@ contract Traffic is Network {
         }
     }
 
-    function _deliverBroken(uint256 route, uint256 to, ITransactionLock.Packet memory packet) internal {
+    function _deliverBroken(uint256 route, uint256 to, ITransactionLock.Packet memory packet, uint256 end) internal {
         packet = abi.decode(abi.encode(packet), (ITransactionLock.Packet));
-        if (!_break(packet, route, to)) return;
+        if (!_break(packet, route, to, end)) return;
 
         _enter(to);
         (bool accepted,) = address(chains[to].lock)
@@ -523,8 +523,11 @@ contract Traffic is Network {
     }
 
     /// @dev Breaks a packet in one place; false if that place is not there.
-    function _break(ITransactionLock.Packet memory packet, uint256 route, uint256 to) internal returns (bool) {
-        uint256 place = _pick(10);
+    function _break(ITransactionLock.Packet memory packet, uint256 route, uint256 to, uint256 end)
+        internal
+        returns (bool)
+    {
+        uint256 place = _pick(11);
         bytes memory transfers = packet.transfers;
         if (place == 0) {
             if (transfers.length == 0) return false;
@@ -547,6 +550,18 @@ contract Traffic is Network {
             _truncate(transfers, 64);
         } else if (place == 8) {
             packet.checkpoint += 1;
+        } else if (place == 9) {
+            // One transfer more, and a proof that hangs together but not on the sealed header.
+            bytes memory more = abi.encode(bytes32(_anyAlias(to)) | bytes32(uint256(1)), bytes32(_anyAlias(to)));
+            ITransactionLock.Packet memory forged = _packet(
+                to,
+                to == TRANSACTION ? route : TRANSACTION,
+                0,
+                packet.checkpoint,
+                keccak256(bytes.concat(legs[route][to].outbox[end], more))
+            );
+            packet.transfers = bytes.concat(transfers, more);
+            (packet.accountProof, packet.storageProof) = (forged.accountProof, forged.storageProof);
         } else {
             // A proof of the same outbox by the sealers and the lock of another chain.
             if (to != TRANSACTION) return false;
