@@ -233,6 +233,7 @@ def relay(record_path: Path, settings_path: Path | None, poll_s: float) -> None:
             )
         finally:
             stop.set()
+            journal.close()
 
 
 @click.command()

@@ -59,6 +59,7 @@ class LocalNetwork:
         self._threads: list[threading.Thread] = []
         self._block_maker: BlockMaker | None = None
         self._services: list[SealerService] = []
+        self._journal: Journal | None = None
         self.chains: dict[Side, Chain] = {}
         try:
             for side in Side:
@@ -70,7 +71,7 @@ class LocalNetwork:
                     alloc=dict.fromkeys(actors.everyone(terms.parties, side), _FUNDS),
                     port=(ports or {}).get(side, 0) if serve or kind == "anvil" else None,
                 )
-            journal = Journal(None)
+            journal = self._journal = Journal(None)
             sealers = {
                 side: [Sealer(self.chains[side], account, journal) for account in actors.sealers(side, terms.sealers)]
                 for side in Side
@@ -139,6 +140,8 @@ class LocalNetwork:
             self._block_maker.stop()
         for service in self._services:
             service.stop()
+        if self._journal is not None:
+            self._journal.close()
         for chain in self.chains.values():
             chain.close()
 
