@@ -142,9 +142,9 @@ class LockEnd:
         """How every transfer that came in by `route` so far was processed, in order."""
         block = self.chain.height() if to_block is None else to_block
         found = [
-            *(self._credit(event) for event in self._events("Credited", route, self.deployed_at, block)),
-            *(self._bounce(event) for event in self._events("Bounced", route, self.deployed_at, block)),
-            *(self._wait(event) for event in self._events("ClaimWaiting", route, self.deployed_at, block)),
+            _credit(event)
+            for name in ("Credited", "Bounced", "ClaimWaiting")
+            for event in self._events(name, route, self.deployed_at, block)
         ]
         return sorted(found, key=lambda credit: credit.position)
 
@@ -155,44 +155,18 @@ class LockEnd:
         for log in self.chain.logs(self.address, topics, from_block, to_block):
             yield event.process_log(log)
 
-    @staticmethod
-    def _credit(event: EventData) -> Credit:
-        args = event["args"]
-        return Credit(
-            args["position"],
-            event["blockNumber"],
-            bytes(event["transactionHash"]),
-            args["recipient"],
-            args["amount"],
-            Purpose(args["purpose"]),
-            Refusal.NONE,
-            None,
-        )
 
-    @staticmethod
-    def _bounce(event: EventData) -> Credit:
-        args = event["args"]
-        return Credit(
-            args["position"],
-            event["blockNumber"],
-            bytes(event["transactionHash"]),
-            None,
-            0,
-            None,
-            Refusal(args["reason"]),
-            args["bouncePosition"],
-        )
-
-    @staticmethod
-    def _wait(event: EventData) -> Credit:
-        args = event["args"]
-        return Credit(
-            args["position"],
-            event["blockNumber"],
-            bytes(event["transactionHash"]),
-            None,
-            0,
-            Purpose.BOUNCE,
-            Refusal(args["reason"]),
-            None,
-        )
+def _credit(event: EventData) -> Credit:
+    """What one of the events Credited, Bounced and ClaimWaiting says."""
+    args = event["args"]
+    name = event["event"]
+    return Credit(
+        position=args["position"],
+        block_number=event["blockNumber"],
+        transaction_hash=bytes(event["transactionHash"]),
+        recipient=args["recipient"] if name == "Credited" else None,
+        amount=args["amount"] if name == "Credited" else 0,
+        purpose=None if name == "Bounced" else Purpose(args.get("purpose", Purpose.BOUNCE)),
+        refusal=Refusal(args.get("reason", Refusal.NONE)),
+        bounce_position=args.get("bouncePosition"),
+    )

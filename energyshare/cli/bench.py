@@ -19,15 +19,6 @@ __all__ = ["bench"]
 
 Report = TypeVar("Report")
 
-anvil_option = click.option(
-    "--chain",
-    "kind",
-    type=click.Choice(["py-evm", "anvil"]),
-    default="anvil",
-    show_default=True,
-    help="What runs the chains.",
-)
-
 
 @click.group()
 def bench() -> None:
@@ -35,7 +26,7 @@ def bench() -> None:
 
 
 @bench.command()
-@chain_option
+@chain_option("py-evm")
 @click.option(
     "--deployments", type=click.IntRange(1, 64), default=8, show_default=True, help="Lock addresses to average over."
 )
@@ -68,7 +59,7 @@ def gas(kind: devnet.Kind, deployments: int, json_path: str | None) -> int:
 
 
 @bench.command()
-@anvil_option
+@chain_option("anvil")
 @click.option("--conversions", type=click.IntRange(1, 1_000), default=5, show_default=True, help="In each direction.")
 @json_option
 def latency(kind: devnet.Kind, conversions: int, json_path: str | None) -> int:
@@ -81,7 +72,7 @@ def latency(kind: devnet.Kind, conversions: int, json_path: str | None) -> int:
 
 
 @bench.command()
-@anvil_option
+@chain_option("anvil")
 @click.option("--transfers", type=click.IntRange(1, 100_000), default=2_000, show_default=True)
 @json_option
 def throughput(kind: devnet.Kind, transfers: int, json_path: str | None) -> int:

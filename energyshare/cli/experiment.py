@@ -22,7 +22,7 @@ BLOCK_TIME_S = 1.0
 
 
 @click.command()
-@chain_option
+@chain_option("py-evm")
 @json_option
 def demo(kind: devnet.Kind, json_path: str | None) -> int:
     """Watch money leave one chain and rights appear on the other, proven: the paper's Experiment 1."""
@@ -31,7 +31,7 @@ def demo(kind: devnet.Kind, json_path: str | None) -> int:
 
 @click.command()
 @click.argument("number", type=click.Choice(["1"]))
-@chain_option
+@chain_option("py-evm")
 @json_option
 def experiment(number: str, kind: devnet.Kind, json_path: str | None) -> int:
     """Run experiment NUMBER of the paper and compare every figure.

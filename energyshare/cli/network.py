@@ -17,7 +17,7 @@ from energyshare.bridge.sealer import Journal, Sealer
 from energyshare.bridge.sealer_service import RemoteSealer, SealerService
 from energyshare.chain.anvil import find_anvil
 from energyshare.chain.connection import Chain
-from energyshare.cli.options import DEFAULT_RECORD, SIDE, network_option, open_network, settings_option
+from energyshare.cli.options import SIDE, network_option, open_network, settings_option
 from energyshare.cli.output import console_for, table
 from energyshare.cli.settings import load_settings
 from energyshare.deployment.deploy import deploy as deploy_network
@@ -26,16 +26,6 @@ from energyshare.errors import ChainError, EnergyShareError
 from energyshare.side import Side
 
 __all__ = ["deploy", "relay", "seal", "up"]
-
-record_option = click.option(
-    "--network",
-    "record_path",
-    type=click.Path(path_type=Path),
-    envvar="ENERGYSHARE_NETWORK",
-    default=DEFAULT_RECORD,
-    show_default=True,
-    help="Where the deployment record goes.",
-)
 
 
 @click.command()
@@ -60,7 +50,7 @@ record_option = click.option(
     help="JSON-RPC of the transaction chain; the next one is the scheduling chain's. 0, the default, takes free ones.",
 )
 @settings_option
-@record_option
+@network_option
 def up(kind: str | None, block_time_s: float, port: int, settings_path: Path | None, record_path: Path) -> None:
     """Run a whole network on this machine until Ctrl-C: both chains, sealers, relayers."""
     console = console_for()
@@ -164,7 +154,7 @@ def _until_signal() -> Iterator[threading.Event]:
     help="Seals the scheduling chain; repeat.",
 )
 @settings_option
-@record_option
+@network_option
 def deploy(
     transaction_url: str,
     schedule_url: str,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_args
 
 import click
 
 from energyshare.amount import InvalidAmount, base_units
+from energyshare.chain import devnet
 from energyshare.cli.settings import load_settings
 from energyshare.deployment.record import NetworkRecord
 from energyshare.network import Network
@@ -23,17 +25,23 @@ __all__ = [
     "settings_option",
 ]
 
+Command = TypeVar("Command", bound=Callable[..., Any])
+
 DEFAULT_RECORD = Path("energyshare-run/network.json")
 """Where `up` and `deploy` put the deployment record, and other commands look for it."""
 
-chain_option = click.option(
-    "--chain",
-    "kind",
-    type=click.Choice(["py-evm", "anvil"]),
-    default="py-evm",
-    show_default=True,
-    help="What runs the chains.",
-)
+
+def chain_option(default: devnet.Kind) -> Callable[[Command], Command]:
+    """`--chain`, what runs the dev chains."""
+    return click.option(
+        "--chain",
+        "kind",
+        type=click.Choice(get_args(devnet.Kind)),
+        default=default,
+        show_default=True,
+        help="What runs the chains.",
+    )
+
 
 network_option = click.option(
     "--network",
