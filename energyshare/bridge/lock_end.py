@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
+from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 from web3.contract import Contract
-from web3.types import EventData
+from web3.types import EventData, LogReceipt
 
 from energyshare.bridge.packet import OutboxBroken, rehash
 from energyshare.bridge.transfer import LockIdentity, Purpose, Refusal, Transfer
@@ -44,6 +44,8 @@ class LockedTransfer:
     sender: str
     """The lock itself for a bounce, the market for a purchase."""
     transfer: Transfer
+    packed: bytes
+    """The transfer's two words as the outbox hashed them, whoever wrote them."""
     transaction_hash: bytes
 
 
@@ -97,14 +99,9 @@ class LockEnd:
         known = self._transfers.setdefault(route, {})
         start = self._read_to.get(route, self.deployed_at - 1) + 1
         if start <= block:
-            for event in self._events("Locked", route, start, block):
-                position = event["args"]["position"]
-                known[position] = LockedTransfer(
-                    position,
-                    event["args"]["sender"],
-                    Transfer.from_packed(event["args"]["word1"] + event["args"]["word2"]),
-                    bytes(event["transactionHash"]),
-                )
+            for log in self._logs("Locked", route, start, block):
+                locked = _locked(log)
+                known[locked.position] = locked
             self._read_to[route] = block
         missing = [position for position in range(first, last + 1) if position not in known]
         if missing:
@@ -121,7 +118,7 @@ class LockEnd:
         """`transfers`, held to the hashes on both sides. Raises OutboxBroken, and forgets what it read."""
         found = self.transfers(route, first, last, block)
         try:
-            rehash(inbox, [locked.transfer.packed() for locked in found], outbox)
+            rehash(inbox, [locked.packed for locked in found], outbox)
         except OutboxBroken:
             self.forget(route)
             raise
@@ -148,12 +145,27 @@ class LockEnd:
         ]
         return sorted(found, key=lambda credit: credit.position)
 
+    def _logs(self, name: str, route: bytes, from_block: int, to_block: int) -> list[LogReceipt]:
+        topic = keccak(text=self.contract.events[name]().signature)
+        return self.chain.logs(self.address, [topic, route], from_block, to_block)
+
     def _events(self, name: str, route: bytes, from_block: int, to_block: int) -> Iterator[EventData]:
-        event: Any = self.contract.events[name]()
-        topic = keccak(text=event.signature)
-        topics: Sequence[Any] = ["0x" + topic.hex(), "0x" + route.hex()]
-        for log in self.chain.logs(self.address, topics, from_block, to_block):
+        event = self.contract.events[name]()
+        for log in self._logs(name, route, from_block, to_block):
             yield event.process_log(log)
+
+
+def _locked(log: LogReceipt) -> LockedTransfer:
+    """What the event Locked says. Read by hand: a backlog has tens of thousands, and web3 takes a millisecond each."""
+    _, _, position, sender = log["topics"]
+    packed = bytes(log["data"])
+    return LockedTransfer(
+        position=int.from_bytes(position),
+        sender=to_checksum_address(sender[12:]),
+        transfer=Transfer.from_packed(packed),
+        packed=packed,
+        transaction_hash=bytes(log["transactionHash"]),
+    )
 
 
 def _credit(event: EventData) -> Credit:

@@ -91,7 +91,7 @@ def build_packet(
         checkpoint=plan.checkpoint,
         position=position,
         outbox=inbox,
-        transfers=tuple(locked.transfer.packed() for locked in transfers),
+        transfers=tuple(locked.packed for locked in transfers),
         limit=plan.confirmed,
     )
 

@@ -108,18 +108,20 @@ class Transfer:
 
     @classmethod
     def from_packed(cls, packed: bytes) -> Self:
-        """Read the two words back. Raises ValueError unless they are 64 bytes and as this version packs them."""
+        """Read the two words back, an unknown purpose as a conversion, as the contract does.
+
+        Only what a lock of this version wrote packs to the same bytes again. Raises ValueError unless they are 64.
+        """
         if len(packed) != TRANSFER_SIZE:
             raise ValueError(f"a packed transfer has {TRANSFER_SIZE} bytes, not {len(packed)}")
-        if packed[63]:
-            raise ValueError("a packed transfer ends with a zero byte")
+        purpose = packed[62]
         return cls(
             recipient=packed[:20],
             lots=int.from_bytes(packed[20:32]),
             refund=packed[32:52],
             block_number=int.from_bytes(packed[52:57]),
             deadline=int.from_bytes(packed[57:62]),
-            purpose=Purpose(packed[62]),
+            purpose=Purpose(purpose) if purpose <= max(Purpose) else Purpose.CONVERSION,
         )
 
 

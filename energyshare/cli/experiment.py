@@ -56,7 +56,7 @@ def _experiment1(kind: devnet.Kind, json_path: str | None) -> int:
 
 def _tell(console: Console, status: Status, event: Event) -> None:
     """What happens is printed; what is waited for stands in the status line."""
-    if event.stage in (Stage.SETUP, Stage.CONFIRMATION, Stage.SEARCH):
+    if event.stage in (Stage.SETUP, Stage.TRAFFIC, Stage.CONFIRMATION, Stage.SEARCH):
         status.update(event.text)
     elif event.stage is Stage.OBSERVED:
         console.print(f"  [{'green' if event.ok else 'bold red'}]{'✓' if event.ok else '✗'}[/] {event.text}")

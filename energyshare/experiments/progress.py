@@ -13,6 +13,8 @@ class Stage(StrEnum):
     """What an event is about."""
 
     SETUP = "setup"
+    TRAFFIC = "traffic"
+    """One act of many that are not looked at one by one."""
     LOCKED = "locked"
     CONFIRMATION = "confirmation"
     DELIVERED = "delivered"

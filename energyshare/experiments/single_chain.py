@@ -195,7 +195,7 @@ def _traffic(network: Network, relayers: Sequence[Relayer], tell: Progress, wher
             _relay(network, relayers)
         _perform(network, act)
         done = f"{number} of {len(TRAFFIC)}"
-        tell(Event(Stage.LOCKED, f"{where}, {done}: {act.kind} of {act.amount} by {act.name}"))
+        tell(Event(Stage.TRAFFIC, f"{where}, {done}: {act.kind} of {act.amount} by {act.name}"))
     _relay(network, relayers)
     return {side: records(network, side) for side in Side}
 

@@ -91,11 +91,12 @@ def test_a_seed_names_both_ends_the_same(harness: Contract, source: LockIdentity
 
 
 @pytest.mark.parametrize("written", [3, 4, 127, 255])
-def test_an_unknown_purpose_reads_as_a_conversion_in_the_contract(harness: Contract, written: int) -> None:
+def test_an_unknown_purpose_reads_as_a_conversion(harness: Contract, written: int) -> None:
     """No lock of ours writes one; refusing it would block the inbox."""
     word = bytes(30) + bytes([written, 0])
 
     assert harness.functions.purposeIn(word).call() == Purpose.CONVERSION
+    assert Transfer.from_packed(bytes(32) + word).purpose is Purpose.CONVERSION
 
 
 @EXAMPLES

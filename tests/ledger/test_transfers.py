@@ -9,9 +9,8 @@ from energyshare.side import Side
 from tests.bridge.world import S, T, World
 from tests.ledger.scenes import NOBODY, buy, claim, late_alias, register_late
 
-LOCKED = LockedTransfer(
-    7, "0xsender", Transfer(b"\x01" * 20, 500, b"\x02" * 20, 100, 0, Purpose.CONVERSION), b"\xaa" * 32
-)
+TRANSFER = Transfer(b"\x01" * 20, 500, b"\x02" * 20, 100, 0, Purpose.CONVERSION)
+LOCKED = LockedTransfer(7, "0xsender", TRANSFER, TRANSFER.packed(), b"\xaa" * 32)
 CREDIT = Credit(7, 50, b"\xbb" * 32, "0xowner", 1_500, Purpose.CONVERSION, Refusal.NONE, None)
 BOUNCED = Credit(7, 50, b"\xbb" * 32, None, 0, None, Refusal.ALIAS_UNKNOWN, 3)
 RETURNED = Credit(3, 120, b"\xcc" * 32, "0xsender", 1_000, Purpose.BOUNCE, Refusal.NONE, None)

@@ -128,10 +128,10 @@ def trie_of(entries: Iterable[tuple[bytes, bytes]]) -> Grown:
     return trie, list(values)
 
 
-def tower(rng: random.Random, path: bytes, value: bytes, children: Sequence[int]) -> Proof:
+def tower(rng: random.Random, path: bytes, value: bytes, children: Sequence[int], leaf: bytes = b"") -> Proof:
     """A leaf below branches with so many children each, root first; the other children are random hashes."""
     way = nibbles(path)
-    node = rlp.encode([partial_path(way[len(children) :], True), value])
+    node = leaf or rlp.encode([partial_path(way[len(children) :], True), value])
     nodes = [node] if len(node) >= HASH_BYTES else []
     for depth in reversed(range(len(children))):
         siblings = rng.sample([n for n in range(16) if n != way[depth]], children[depth] - 1)
@@ -650,6 +650,35 @@ def test_refuses_nodes_that_no_trie_has(harness: Harness, name: str, refused: st
     else:
         assert not ours.accepted
         assert error_name(harness, ours.output) == refused
+
+
+def test_refuses_a_node_inlined_where_it_is_long_enough_to_be_hashed(harness: Harness) -> None:
+    """46 bytes of a well-formed branch in the place of its hash."""
+    rng = random.Random("inlined")
+    path = rng.randbytes(32)
+    way = nibbles(path)
+    leaves = [list_of([rlp.encode(partial_path(way[41:], True)), value]) for value in (b"\x01", b"\x02")]
+    children = {way[40]: leaves[0], way[40] ^ 1: leaves[1]}
+    branch = list_of(children.get(n, b"\x80") for n in range(17))
+    root = list_of([rlp.encode(partial_path(way[:40], False)), branch])
+    hashed = list_of([rlp.encode(partial_path(way[:40], False)), rlp.encode(keccak(branch))])
+
+    assert 32 <= len(branch) < 56
+    assert answer(harness, Proof(keccak(hashed), path, (hashed, branch))) == b"\x01"
+    inlined = Proof(keccak(root), path, (root,))
+    assert refusal(harness, partial(answer, harness, inlined)) == "ProofMalformed"
+
+
+def test_refuses_a_path_that_would_lead_back_up(harness: Harness) -> None:
+    """A leaf whose path is empty, without even its flags, must not undo branches beyond the end of the path."""
+    rng = random.Random("back")
+    path = rng.randbytes(32)
+    for beyond in (1, 2):
+        for value in (b"\x21", b"\x31"):
+            children = [2] * (PATH_NIBBLES + beyond)
+            proof = tower(rng, path + b"\0", value, children, list_of([b"\x80", value]))
+            refused = refusal(harness, partial(answer, harness, replace(proof, path=path)))
+            assert refused == "ProofMalformed"
 
 
 def test_refuses_the_value_of_a_branch(harness: Harness) -> None:
