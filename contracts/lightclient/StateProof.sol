@@ -62,10 +62,9 @@ library StateProof {
         bool valid;
 
         unchecked {
-            // 68 to 108 bytes of items: always a list with one byte of length. The two hashes are its last 66 bytes; a
-            // shorter account puts them before its integers, which then cannot end where they begin.
+            // 68 to 108 bytes of items: always a list with one byte of length. The two hashes are its last 66 bytes.
             uint256 hashes = position + account.length - 66;
-            if (_byte(position) == 0xf8 && _byte(position + 1) == account.length - 2) {
+            if (account.length >= 70 && _byte(position) == 0xf8 && _byte(position + 1) == account.length - 2) {
                 (, uint256 balance) = _integer(position + 2, 8);
                 (, uint256 next) = _integer(balance, 32);
                 valid = balance != 0 && next == hashes && _byte(hashes) == HASH && _byte(hashes + 33) == HASH;
