@@ -1,4 +1,4 @@
-# Every goal installs what it needs first. `make demo` needs Python 3.11 or newer; the others Node.js 18 or newer too.
+# Every goal installs what it needs first. `make demo` needs Python 3.11 or newer; the others Node.js 20 or newer too.
 
 .PHONY: help demo test check bench generate console setup clean
 

@@ -155,7 +155,7 @@ def test_base_is_upgraded_to_development_in_place(machine: Machine) -> None:
         (
             {"NODE_MAJOR": "16"},
             "setup",
-            "Node.js 18 or newer is needed and node is v16.0.0: install a newer one",
+            "Node.js 20 or newer is needed and node is v16.0.0: install a newer one",
         ),
     ],
 )
@@ -176,7 +176,7 @@ def test_missing_node_or_npm_is_named_with_a_remedy(machine: Machine, program: s
     failed = machine.make("setup")
 
     assert failed.returncode != 0
-    assert f"setup: {program} is needed for work on the contracts: install Node.js 18 or newer" in failed.stderr
+    assert f"setup: {program} is needed for work on the contracts: install Node.js 20 or newer" in failed.stderr
 
 
 def test_failed_set_up_is_tried_again(machine: Machine) -> None:
