@@ -16,6 +16,7 @@ class Stage(StrEnum):
     LOCKED = "locked"
     CONFIRMATION = "confirmation"
     DELIVERED = "delivered"
+    DISPATCHED = "dispatched"
     OBSERVED = "observed"
     SEARCH = "search"
 
