@@ -8,7 +8,7 @@ from typing import Protocol
 
 from energyshare.dispatch.rules import End, Rules, Service, level
 
-__all__ = ["Assignment", "Dispatcher", "Drawn", "Line", "Report", "StationState", "UnitTransfer"]
+__all__ = ["Assignment", "Dispatcher", "Drawn", "Line", "Report", "StationState", "UnitTransfer", "named"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +114,7 @@ class Dispatcher(Protocol):
         ...
 
     def lines(self, user: str) -> Sequence[Line]:
-        """Of a user, lowest loss first, of equal losses the station registered first."""
-        ...
-
-    def best(self, user: str, service: Service) -> str | None:
-        """The station that the list names for a user, before the station's own check; None where there is none."""
+        """Of a user, those that can be used, lowest loss first, of equal losses the station registered first."""
         ...
 
     def is_connected(self, user: str, service: Service) -> bool:
@@ -150,7 +146,11 @@ class Dispatcher(Protocol):
         ...
 
     def draw(self, user: str, service: Service, units: int) -> Drawn:
-        """Move up to `units` more on the open connection, which may end before. Raises NotConnected."""
+        """Move up to `units` more on the open connection, which may end before; none move nothing.
+
+        Raises:
+            NotConnected: The user has no open connection on that side.
+        """
         ...
 
     def close(self, user: str, service: Service) -> None:
@@ -167,3 +167,9 @@ class Dispatcher(Protocol):
             FlagContradicted: The report raises a flag that its own numbers deny.
         """
         ...
+
+
+def named(dispatcher: Dispatcher, user: str, service: Service) -> str | None:
+    """The station that the list names for a user, before that station's own check; None where there is none."""
+    stations = dispatcher.stations()
+    return next((line.station for line in dispatcher.lines(user) if stations[line.station].available(service)), None)

@@ -161,10 +161,6 @@ class ReferenceDispatcher:
         """Raises UnknownStation."""
         return self._stations[self._number(station)].rights
 
-    def best(self, user: str, service: Service) -> str | None:
-        number = best(self._lines.get(user, ()), self._sides[service].flags)
-        return None if number is None else self._stations[number].id
-
     def is_connected(self, user: str, service: Service) -> bool:
         connection = self._connections.get((user, service))
         return connection is not None and self._is_current(connection, service)

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from energyshare.amount import whole_units
-from energyshare.dispatch.dispatcher import Dispatcher, Line, StationState
+from energyshare.dispatch.dispatcher import Dispatcher, Line, StationState, named
 from energyshare.dispatch.rules import Service
 from energyshare.dispatch.scenario import (
     Connect,
@@ -184,10 +184,10 @@ class _Session:
         self._table(3, side)
         self._checked("figure 17", user, side, "b", stored=10, users=2, paper="10 > 4", ours="10 > 6")
         self._connected(_SUPPLY_2, "user 1 draws from b again", 4)
-        self._observe("user 1 applies again: station assigned", "none", str(self._best(user, side)))
+        self._observe("user 1 applies again: station assigned", "none", self._named(user, side))
         self._perform((_CHARGED,))
         self._table(4, side)
-        self._observe("a has charged: station assigned to user 1", "a", str(self._best(user, side)))
+        self._observe("a has charged: station assigned to user 1", "a", self._named(user, side))
 
     def acquisition(self) -> None:
         """User 3 sells: figures 19 to 22, tables 5 to 7."""
@@ -201,7 +201,7 @@ class _Session:
         self._checked("figure 22", user, side, "a", stored=15, users=0, paper="5 > 0", ours="5 > 2")
         self._connected(_ACQUISITION_2, "user 3 sells to a again", 3)
         self._table(7, side)
-        self._observe("user 3 applies again: station assigned", "none", str(self._best(user, side)))
+        self._observe("user 3 applies again: station assigned", "none", self._named(user, side))
 
     def outcome(self) -> Outcome:
         """The records of figure 23, held to the paper."""
@@ -241,9 +241,9 @@ class _Session:
         self, figure: str, user: str, side: Service, station: str, *, stored: int, users: int, paper: str, ours: str
     ) -> None:
         """The station that the list names, and its own check: the paper's against ours."""
-        best = self._best(user, side)
-        self._observe(f"{figure}: station assigned to user {user} for {side}", station, best)
-        state = self._dispatcher.stations().get(best)
+        name = self._named(user, side)
+        self._observe(f"{figure}: station assigned to user {user} for {side}", station, name)
+        state = self._dispatcher.stations().get(name)
         self._observe(f"{figure}: energy stored", str(stored), whole_units(state.stored) if state else "none")
         self._observe(f"{figure}: users connected", str(users), str(state.connected(side)) if state else "none")
         for whose, expected, newcomers in (("the paper's reserve · n", paper, 0), ("our reserve · (n + 1)", ours, 1)):
@@ -265,8 +265,8 @@ class _Session:
             self._run.perform(event)
             self._tell(ProgressEvent(Stage.DISPATCHED, _told(event)))
 
-    def _best(self, user: str, side: Service) -> str:
-        return self._dispatcher.best(user, side) or "none"
+    def _named(self, user: str, side: Service) -> str:
+        return named(self._dispatcher, user, side) or "none"
 
 
 def _taken(dispatcher: Dispatcher, number: int, service: Service) -> Table:

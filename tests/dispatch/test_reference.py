@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from energyshare.dispatch.dispatcher import Assignment, Drawn, Line, Report, StationState, UnitTransfer
+from energyshare.dispatch.dispatcher import Assignment, Drawn, Line, Report, StationState, UnitTransfer, named
 from energyshare.dispatch.errors import (
     AlreadyConnected,
     FlagContradicted,
@@ -197,7 +197,7 @@ def test_nobody_available_is_told_and_leaves_flags_cleared(dispatcher: Reference
     assert not any(state.can_supply for state in dispatcher.stations().values())
     assert all(state.can_acquire for state in dispatcher.stations().values())
     assert (dispatcher.assignments, dispatcher.transfers) == ([], [])
-    assert dispatcher.best("1", SUPPLY) is None
+    assert named(dispatcher, "1", SUPPLY) is None
 
 
 def test_a_user_without_lines_is_not_served(dispatcher: ReferenceDispatcher) -> None:
@@ -219,7 +219,7 @@ def test_a_cleared_flag_returns_only_with_a_report(dispatcher: ReferenceDispatch
     assert not dispatcher.stations()["b"].can_supply
     report(dispatcher, "b", can_supply=True)
 
-    assert dispatcher.best("1", SUPPLY) == "b"
+    assert named(dispatcher, "1", SUPPLY) == "b"
 
 
 # Epochs
