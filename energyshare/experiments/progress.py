@@ -18,6 +18,7 @@ class Stage(StrEnum):
     LOCKED = "locked"
     CONFIRMATION = "confirmation"
     DELIVERED = "delivered"
+    DISPATCHED = "dispatched"
     OBSERVED = "observed"
     SEARCH = "search"
 
