@@ -26,11 +26,11 @@ def base_units(text: str | int | Decimal) -> int:
         raise InvalidAmount(f"{text!r} is no amount: write a number such as 73 or 0.5") from error
     if not amount.is_finite() or amount <= 0:
         raise InvalidAmount(f"the amount must be above 0, not {text}")
+    if amount > _MAX // BASE_UNITS:
+        raise InvalidAmount(f"{text} is more than any chain holds")
     scaled = amount * BASE_UNITS
     if scaled != scaled.to_integral_value():
         raise InvalidAmount(f"{text} has more than 3 decimals: the smallest amount is 0.001")
-    if scaled > _MAX:
-        raise InvalidAmount(f"{text} is more than any chain holds")
     return int(scaled)
 
 

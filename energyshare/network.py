@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from eth_account.signers.local import LocalAccount
 from web3.contract import Contract
 from web3.logs import DISCARD
 
@@ -60,15 +62,18 @@ class Network:
     @classmethod
     def connect(cls, record: NetworkRecord, actors: Actors | None = None) -> Self:
         """Connect to both chains by their URLs. Raises ChainError where one has none or does not answer."""
-        chains: dict[Side, Chain] = {}
-        for side in Side:
-            url = record.chains[side].url
-            if url is None:
-                raise ChainError(
-                    f"the {side} chain lived in the process that deployed it: start one with `energyshare up`"
-                )
-            chains[side] = Chain.connect(url, side.value)
-        return cls(record, chains, actors)
+        with ExitStack() as opened:
+            chains: dict[Side, Chain] = {}
+            for side in Side:
+                url = record.chains[side].url
+                if url is None:
+                    raise ChainError(
+                        f"the {side} chain lived in the process that deployed it: start one with `energyshare up`"
+                    )
+                chains[side] = opened.enter_context(Chain.connect(url, side.value))
+            network = cls(record, chains, actors)
+            opened.pop_all()  # from here on the network closes them
+        return network
 
     def __enter__(self) -> Self:
         return self
@@ -113,6 +118,22 @@ class Network:
         known = ", ".join(party.name for party in self.record.parties)
         raise UnknownParty(f"no party {name!r} in this network: choose one of {known}")
 
+    def account(self, side: Side, name: str) -> LocalAccount:
+        """The key of a party on a chain.
+
+        Raises ChainError where the party does not live there, or the keys at hand are not those of the record.
+        """
+        address = self.party(name).addresses.get(side)
+        if address is None:
+            raise ChainError(f"{name} does not live on the {side} chain: choose a party that does")
+        account = self.actors.account(name, side)
+        if account.address != address:
+            raise ChainError(
+                f"{name} is {address} on the {side} chain and the keys at hand make {account.address}: "
+                "set ENERGYSHARE_MNEMONIC to the mnemonic of the deployment"
+            )
+        return account
+
     def name_of(self, side: Side, address: str) -> str:
         """The party with this address on a chain, else the address itself."""
         for party in self.record.parties:
@@ -133,7 +154,7 @@ class Network:
 
     def register_alias(self, side: Side, name: str) -> bytes:
         """Register a new alias of a party on a chain: one for each transfer keeps them apart. Returns 20 bytes."""
-        account = self.actors.account(name, side)
+        account = self.account(side, name)
         secret = secrets.token_bytes(32)
         self.chains[side].transact(self.aliases(side).functions.register(secret), account)
         return alias_of(account.address, secret)
@@ -143,7 +164,7 @@ class Network:
         recipient = self.register_alias(Side.SCHEDULE, name)
         refund = self.register_alias(Side.TRANSACTION, name)
         chain = self.chains[Side.TRANSACTION]
-        account = self.actors.account(name, Side.TRANSACTION)
+        account = self.account(Side.TRANSACTION, name)
         market = self.market()
         permit = sign_permit(chain, self.asset(Side.TRANSACTION), account, market.address, amount)
         receipt = chain.transact(
@@ -160,7 +181,7 @@ class Network:
         recipient = self.register_alias(side.other, name)
         refund = self.register_alias(side, name)
         chain = self.chains[side]
-        account = self.actors.account(name, side)
+        account = self.account(side, name)
         end = self.ends[side]
         permit = sign_permit(chain, self.asset(side), account, end.address, amount)
         receipt = chain.transact(

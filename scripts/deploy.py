@@ -57,7 +57,7 @@ def _deploy_to_stay(provider: ProviderAPI, schedule_url: str, settings: Settings
         if transaction.chain_id == schedule.chain_id:
             raise EnergyShareError(f"both URLs serve chain {schedule.chain_id}: a network needs two chains")
         chains = {Side.TRANSACTION: transaction, Side.SCHEDULE: schedule}
-        record = deploy(chains, settings.actors(), settings.terms(), urls=urls, on_step=click.echo)
+        record = deploy(chains, settings.actors_on(*chains.values()), settings.terms(), urls=urls, on_step=click.echo)
     record.write(record_path)
     click.echo(f"record in {record_path}")
     return record

@@ -101,7 +101,8 @@ class LockEnd:
         if start <= block:
             for log in self._logs("Locked", route, start, block):
                 locked = _locked(log)
-                known[locked.position] = locked
+                if locked.position >= first:
+                    known[locked.position] = locked
             self._read_to[route] = block
         missing = [position for position in range(first, last + 1) if position not in known]
         if missing:

@@ -31,7 +31,7 @@ from energyshare.bridge.seal import QuorumMissing, encode_seal, seal_digest, sig
 from energyshare.bridge.sealer import SealerSource
 from energyshare.chain.header import Header
 from energyshare.contracts import artifact
-from energyshare.errors import EnergyShareError, TransactionReverted
+from energyshare.errors import EnergyShareError, RpcError, TransactionReverted
 
 __all__ = ["Delivery", "Relayer", "build_packet", "run_relayers"]
 
@@ -39,6 +39,9 @@ logger = logging.getLogger(__name__)
 
 GAS_SHARE = 0.9
 """The part of a block's gas limit that one packet may take."""
+
+MAX_GAS = 2**24
+"""The most that a transaction may take anywhere from Osaka on (EIP-7825)."""
 
 _OUTCOME_TOPICS = frozenset(
     event_abi_to_log_topic(cast(ABIEvent, event))
@@ -115,6 +118,7 @@ class Relayer:
         self.max_transfers = max_transfers
         self._seal_route = source.identity.route  # the source's key in the destination lock
         self._outbox_route = destination.identity.route
+        self._failing: set[int] = set()  # places among the sealers of those that failed when last asked
 
     def __str__(self) -> str:
         return f"{self.source.chain.name} → {self.destination.chain.name}"
@@ -134,6 +138,7 @@ class Relayer:
     def next_packet(self) -> Packet | None:
         """The packet to deliver now, None where no transfer is confirmed."""
         inbox = self.destination.route_state(self._seal_route)
+        self.source.discard(self._outbox_route, inbox.inbox_position)
         height = self.source.chain.height()
         outbox = self.source.route_state(self._outbox_route, height)
         if outbox.outbox_position <= inbox.inbox_position:
@@ -156,18 +161,9 @@ class Relayer:
         """Simulate the packet, cut it down to the gas of a block, and send it."""
         deliver = self.destination.contract.functions.deliver
         chain = self.destination.chain
-        block_gas_limit = chain.header(chain.height()).gas_limit
-        allowed = int(block_gas_limit * GAS_SHARE)
+        allowed = min(int(chain.header(chain.height()).gas_limit * GAS_SHARE), MAX_GAS)
         try:
-            gas = chain.estimate(deliver(self._seal_route, packet.arguments()), self.account)
-            while gas > allowed:
-                if packet.limit == 1:
-                    raise EnergyShareError(
-                        f"{self}: one transfer needs {gas} gas and a block has {block_gas_limit}: "
-                        "raise the destination's gas limit"
-                    )
-                packet = replace(packet, limit=packet.limit // 2)
-                gas = chain.estimate(deliver(self._seal_route, packet.arguments()), self.account)
+            packet, gas = self._cut_to_fit(packet, allowed)
             receipt = chain.transact(
                 deliver(self._seal_route, packet.arguments()), self.account, gas=min(gas + gas // 5, allowed)
             )
@@ -200,15 +196,38 @@ class Relayer:
         )
         return delivery
 
+    def _cut_to_fit(self, packet: Packet, allowed: int) -> tuple[Packet, int]:
+        """The packet, processing no more of its transfers than `allowed` gas pays for, and the gas it needs.
+
+        A node does not say how much more gas than a block has is needed: it says that the call fails.
+        """
+        deliver = self.destination.contract.functions.deliver
+        while True:
+            try:
+                gas = self.destination.chain.estimate(deliver(self._seal_route, packet.arguments()), self.account)
+            except (RpcError, TransactionReverted) as error:
+                if packet.limit == 1 or not _may_lack_gas(error):
+                    raise
+            else:
+                if gas <= allowed:
+                    return packet, gas
+                if packet.limit == 1:
+                    raise EnergyShareError(
+                        f"one transfer needs {gas} gas and the {self.destination.chain.name} chain allows {allowed}: "
+                        "raise the destination's gas limit"
+                    )
+            packet = replace(packet, limit=packet.limit // 2)
+
     def _seal(self, header: Header, light_client: str) -> bytes:
-        """Ask the sealers until a quorum of the registered set has signed this very header."""
+        """Ask the sealers, those that failed last time last, until a quorum has signed this very header."""
         contract = self.destination.chain.contract("QuorumLightClient", light_client)
         registered = self.destination.chain.call(contract.functions.sealers())
         quorum = self.destination.chain.call(contract.functions.quorum())
         digest = seal_digest(self.source.chain.chain_id, self.source.chain.genesis_hash, header.hash)
         signatures: dict[str, bytes] = {}
         refusals: list[str] = []
-        for sealer in self.sealers:
+        for place, sealer in sorted(enumerate(self.sealers), key=lambda entry: entry[0] in self._failing):
+            self._failing.add(place)
             try:
                 seal = sealer.seal(header.number)
             except EnergyShareError as error:
@@ -218,6 +237,7 @@ class Relayer:
             if signer is None or signer not in registered:
                 refusals.append(f"sealer {seal.sealer} signed 0x{seal.block_hash.hex()} or is not registered")
                 continue
+            self._failing.discard(place)
             signatures[signer] = seal.signature
             if len(signatures) == quorum:
                 break
@@ -225,8 +245,14 @@ class Relayer:
             return encode_seal(registered, signatures)
         except QuorumMissing as error:
             raise QuorumMissing(
-                f"{self}: block {header.number}: {error}" + "".join(f"; {refusal}" for refusal in refusals)
+                f"{self.source.chain.name} block {header.number}: {error}"
+                + "".join(f"; {refusal}" for refusal in refusals)
             ) from error
+
+
+def _may_lack_gas(error: RpcError | TransactionReverted) -> bool:
+    """Whether a call may have failed for want of gas: then no contract gave a reason."""
+    return not error.name if isinstance(error, TransactionReverted) else "gas" in error.message.lower()
 
 
 def run_relayers(
@@ -245,18 +271,24 @@ def run_relayers(
 
     def run(relayer: Relayer) -> None:
         backoff_s = poll_s
+        reorganised = False
         while not stop.is_set():
             try:
                 delivery = relayer.step()
-            except OutboxBroken as error:
-                logger.info("%s: %s", relayer, error)  # a reorganisation; read anew at once
-                stop.wait(poll_s)
             except EnergyShareError as error:
+                if isinstance(error, OutboxBroken) and not reorganised:
+                    reorganised = True
+                    logger.info(
+                        "%s: %s", relayer, error
+                    )  # read anew at once; if that does not help, it is no such thing
+                    stop.wait(poll_s)
+                    continue
                 logger.warning("%s: %s; again in %.1f s", relayer, error, backoff_s)
                 stop.wait(backoff_s)
                 backoff_s = min(2 * backoff_s, max_backoff_s)
             else:
                 backoff_s = poll_s
+                reorganised = False
                 if delivery is None:
                     stop.wait(poll_s)
                 elif on_delivery is not None:

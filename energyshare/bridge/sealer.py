@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -59,7 +60,9 @@ class Journal:
             self._database = sqlite3.connect(
                 ":memory:" if path is None else path, check_same_thread=False, isolation_level=None
             )
-            self._database.execute("PRAGMA synchronous = FULL")
+            weakref.finalize(self, self._database.close)
+            # Not FULL: after a power cut that may undo the last signature, whose undoing was not yet synced.
+            self._database.execute("PRAGMA synchronous = EXTRA")
             self._database.execute(
                 "CREATE TABLE IF NOT EXISTS signed (chain BLOB, sealer TEXT, number INTEGER, hash BLOB NOT NULL,"
                 " PRIMARY KEY (chain, sealer, number))"
@@ -70,14 +73,22 @@ class Journal:
             ) from error
 
     def record(self, chain: bytes, sealer: str, number: int, block_hash: bytes) -> bytes:
-        """Note that `sealer` signs `block_hash` at `number` unless a hash is noted. Returns the one that is."""
-        with self._lock:
-            self._database.execute(
-                "INSERT OR IGNORE INTO signed VALUES (?, ?, ?, ?)", (chain, sealer, number, block_hash)
-            )
-            (noted,) = self._database.execute(
-                "SELECT hash FROM signed WHERE chain = ? AND sealer = ? AND number = ?", (chain, sealer, number)
-            ).fetchone()
+        """Note that `sealer` signs `block_hash` at `number` unless a hash is noted. Returns the one that is.
+
+        Raises SealRefused where it cannot be noted.
+        """
+        try:
+            with self._lock:
+                self._database.execute(
+                    "INSERT OR IGNORE INTO signed VALUES (?, ?, ?, ?)", (chain, sealer, number, block_hash)
+                )
+                (noted,) = self._database.execute(
+                    "SELECT hash FROM signed WHERE chain = ? AND sealer = ? AND number = ?", (chain, sealer, number)
+                ).fetchone()
+        except sqlite3.Error as error:
+            raise SealRefused(
+                f"sealer {sealer}: cannot note block {number} in its journal ({error}): see to the journal's disk"
+            ) from error
         return bytes(noted)
 
     def close(self) -> None:

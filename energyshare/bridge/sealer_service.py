@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import queue
 import threading
 import urllib.error
 import urllib.parse
@@ -18,13 +19,17 @@ from typing import Any, TypeVar
 from eth_utils.address import to_checksum_address
 
 from energyshare.bridge.sealer import Seal, Sealer, SealRefused
-from energyshare.errors import ChainError, EnergyShareError
+from energyshare.chain.transport import LOOPBACK
+from energyshare.errors import EnergyShareError
 
 __all__ = ["RemoteSealer", "SealerIdentity", "SealerService"]
 
 logger = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
+
+_REQUEST_TIMEOUT = 10.0
+"""Seconds that a client may take to say what it wants."""
 
 _MAX_ANSWER = 2_048
 """Bytes of a sealer's answer; also what keeps nested JSON from exhausting the stack."""
@@ -62,12 +67,14 @@ class SealerService:
 
 def _handler(sealer: Sealer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
+        timeout = _REQUEST_TIMEOUT
+
         def do_GET(self) -> None:
             try:
                 status, body = _answer(sealer, urllib.parse.urlsplit(self.path).path)
             except SealRefused as error:
                 status, body = HTTPStatus.CONFLICT, {"error": str(error)}
-            except ChainError as error:
+            except EnergyShareError as error:
                 status, body = HTTPStatus.SERVICE_UNAVAILABLE, {"error": str(error)}
             content = json.dumps(body).encode()
             self.send_response(status)
@@ -118,6 +125,11 @@ class RemoteSealer:
     def __init__(self, url: str, timeout_s: float = 5) -> None:
         self.url = url.rstrip("/")
         self._timeout_s = timeout_s
+        self._asking: threading.Thread | None = None
+        handlers: list[urllib.request.BaseHandler] = [_NoRedirect()]
+        if _host(url) in LOOPBACK:
+            handlers.append(urllib.request.ProxyHandler({}))
+        self._opener = urllib.request.build_opener(*handlers)
 
     def identity(self) -> SealerIdentity:
         """Whom it seals for. Raises EnergyShareError where it says nothing of use."""
@@ -141,13 +153,53 @@ class RemoteSealer:
         )
 
     def _ask(self, path: str, read: Callable[[Any], Answer]) -> Answer:
+        """Ask within `timeout_s` in all: a socket's own timeout starts anew with every byte that drips in."""
+        if self._asking is not None and self._asking.is_alive():
+            raise EnergyShareError(f"sealer {self.url} is still busy with the last question; is it well?")
+        answers: queue.Queue[Answer | Exception] = queue.Queue()
+
+        def ask() -> None:
+            try:
+                answers.put(self._fetch(path, read))
+            except Exception as error:
+                answers.put(error)
+
+        self._asking = threading.Thread(target=ask, name=f"asking {self.url}", daemon=True)
+        self._asking.start()
         try:
-            with urllib.request.urlopen(self.url + path, timeout=self._timeout_s) as response:
+            answer = answers.get(timeout=self._timeout_s)
+        except queue.Empty:
+            raise EnergyShareError(
+                f"sealer {self.url} does not answer within {self._timeout_s:g} s; is it well?"
+            ) from None
+        self._asking.join()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def _fetch(self, path: str, read: Callable[[Any], Answer]) -> Answer:
+        try:
+            with self._opener.open(self.url + path, timeout=self._timeout_s) as response:
                 return read(_json(response))
         except urllib.error.HTTPError as error:
-            raise SealRefused(f"sealer {self.url}: {_reason(error)}") from error
-        except (OSError, HTTPException, ValueError, KeyError, TypeError) as error:
+            with error:
+                raise SealRefused(f"sealer {self.url}: {_reason(error)}") from error
+        except (OSError, HTTPException, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise EnergyShareError(f"sealer {self.url} does not answer: {error}; is it running?") from error
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A sealer answers itself; following it elsewhere would let it aim this machine's requests."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+def _host(url: str) -> str | None:
+    try:
+        return urllib.parse.urlsplit(url).hostname
+    except ValueError as error:
+        raise EnergyShareError(f"{url} is no URL of a sealer: write it like http://127.0.0.1:9001") from error
 
 
 def _reason(error: urllib.error.HTTPError) -> str:

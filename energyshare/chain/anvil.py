@@ -27,13 +27,16 @@ HOST = "127.0.0.1"
 START_TIMEOUT = 30.0
 """Seconds that anvil may take to answer its first request."""
 
+KEPT_STATES = 128
+"""Blocks whose states stay on disk, as on a pruned node: each is a whole dump, and hours of them fill a disk."""
+
 _POLL = 0.01
 _PORT_ATTEMPTS = 3
 _GUARDIAN = Path(__file__).with_name("guardian.py")
 
 
 class Anvil:
-    """One anvil process on loopback, with Prague rules, no base fee and the state of every block.
+    """One anvil process on loopback, with Prague rules, no base fee and the states of the last blocks.
 
     Use it as a context manager or `stop` it; it also ends when this process does, by any cause.
     """
@@ -109,6 +112,7 @@ class Anvil:
                 *("--gas-limit", str(gas_limit), "--gas-price", "0", "--block-base-fee-per-gas", "0"),
                 *("--disable-min-priority-fee", "--disable-default-create2-deployer"),
                 *("--order", "fifo", "--cache-path", str(folder), "--no-request-size-limit", "--quiet"),
+                *("--max-persisted-states", str(KEPT_STATES), "--no-cors"),
                 *(("--block-time", f"{block_time:g}") if block_time else ()),
             ]
             if not _is_free(self.port):

@@ -46,23 +46,32 @@ def _receipts(provider: JSONBaseProvider, block: dict[str, Any]) -> list[dict[st
 
 
 def _created_code(provider: JSONBaseProvider, number: int, receipts: list[dict[str, Any]]) -> list[bytes]:
+    try:
+        return _code_made_by(provider, receipts, hex(max(0, number - 1)), hex(number))
+    except RpcError:  # the node has pruned that state: what these creators have made up to now contains it
+        return _code_made_by(provider, receipts, None, "latest")
+
+
+def _code_made_by(
+    provider: JSONBaseProvider, receipts: list[dict[str, Any]], before: str | None, after: str
+) -> list[bytes]:
+    """The code that what the receipts touch created after the block `before`, from the start by default."""
     touched = {receipt.get("contractAddress") or receipt["to"] for receipt in receipts}
     touched |= {log["address"] for receipt in receipts for log in receipt["logs"]}
     created: list[bytes] = [to_canonical_address(r["contractAddress"]) for r in receipts if r.get("contractAddress")]
     creators: list[bytes] = [to_canonical_address(address) for address in sorted(touched) if address]
     while creators:
         children: list[bytes] = []
-        before = _nonces(provider, creators, number - 1)
-        for creator, first, end in zip(creators, before, _nonces(provider, creators, number), strict=True):
+        used = [0] * len(creators) if before is None else _nonces(provider, creators, before)
+        for creator, first, end in zip(creators, used, _nonces(provider, creators, after), strict=True):
             children += [keccak(rlp.encode([creator, nonce]))[12:] for nonce in range(max(1, first), end)]
         created += children
         creators = children
-    codes = _answers(provider, [("eth_getCode", ["0x" + address.hex(), hex(number)]) for address in created])
+    codes = _answers(provider, [("eth_getCode", ["0x" + address.hex(), after]) for address in created])
     return [bytes.fromhex(code[2:]) for code in codes]
 
 
-def _nonces(provider: JSONBaseProvider, addresses: list[bytes], number: int) -> list[int]:
-    height = hex(max(0, number))
+def _nonces(provider: JSONBaseProvider, addresses: list[bytes], height: str) -> list[int]:
     queries: list[Request] = [("eth_getTransactionCount", ["0x" + who.hex(), height]) for who in addresses]
     return [int(answer, 16) for answer in _answers(provider, queries)]
 

@@ -25,6 +25,8 @@ class BlockMaker:
     def __init__(self, chains: Sequence[Chain], interval_s: float) -> None:
         self._chains = chains
         self._interval_s = interval_s
+        self.failure: ChainError | None = None
+        """Why there are no more blocks."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="block maker", daemon=True)
 
@@ -47,5 +49,6 @@ class BlockMaker:
                     chain.mine()
                 except ChainError as error:
                     if not self._stop.is_set():
+                        self.failure = error
                         logger.error("no more blocks on the %s chain: %s", chain.name, error)
                     return

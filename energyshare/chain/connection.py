@@ -208,16 +208,21 @@ class Chain:
         if address is not None:
             query["address"] = address if isinstance(address, str) else list(address)
         start = from_block
+        # What was refused may have been refused for another reason: each time a little more is asked for.
+        size = None if self._log_range is None else 2 * self._log_range
         while start <= to_block:
-            end = to_block if self._log_range is None else min(to_block, start + self._log_range - 1)
+            end = to_block if size is None else min(to_block, start + size - 1)
             piece = query | {"fromBlock": hex(start), "toBlock": hex(end)}
             try:
                 found += [read_log(log) for log in self._ask("eth_getLogs", piece)]
             except RpcError:
                 if end == start:
+                    self._log_range = None
                     raise
-                self._log_range = (end - start + 1) // 2
+                size = self._log_range = (end - start + 1) // 2
             else:
+                if size is not None and end - start + 1 == size:
+                    self._log_range = size
                 start = end + 1
         return found
 

@@ -47,7 +47,7 @@ def run(command: list[str]) -> int:
 
 def kill_group(process: subprocess.Popen[bytes]) -> None:
     """Kill the command and whatever it started, if anything of it is left."""
-    with contextlib.suppress(ProcessLookupError):
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS says the latter of what has ended
         os.killpg(process.pid, signal.SIGKILL)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -53,9 +55,10 @@ class RpcServer:
         return f"http://{HOST}:{self.port}"
 
     def close(self) -> None:
-        """Stop listening and wait for the serving thread."""
+        """Stop listening, hang up on everybody and wait for the serving thread."""
         self._server.shutdown()
         self._server.server_close()
+        self._server.hang_up()
         self._thread.join()
 
     def __enter__(self) -> RpcServer:
@@ -70,6 +73,25 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 128
 
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        self._connections: set[socket.socket] = set()
+        super().__init__(address, handler)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        connection, address = super().get_request()
+        self._connections.add(connection)
+        return connection, address
+
+    def shutdown_request(self, request: Any) -> None:
+        self._connections.discard(request)
+        super().shutdown_request(request)
+
+    def hang_up(self) -> None:
+        """End every connection: clients keep them alive, and would still be answered."""
+        for connection in list(self._connections):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
 
 class _Handler(BaseHTTPRequestHandler):
     provider: JSONBaseProvider
@@ -80,14 +102,19 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Answer a request or a batch."""
-        length = int(self.headers.get("Content-Length", 0))
+        declared = self.headers.get("Content-Length", "")
+        if not (declared.isascii() and declared.isdecimal()):
+            self.close_connection = True
+            self._send(411, _error(None, _INVALID_REQUEST, "say how long the request is: Content-Length"))
+            return
+        length = int(declared)
         if self.headers.get("Origin") is not None or length > MAX_BODY:
             self.close_connection = True
             self._send(403, _error(None, _INVALID_REQUEST, "requests of web pages and huge ones are refused"))
             return
         try:
             asked = json.loads(self.rfile.read(length))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             self._send(400, _error(None, _PARSE_ERROR, f"not JSON: {error}"))
             return
         if isinstance(asked, list) and asked:

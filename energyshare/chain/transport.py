@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -29,7 +29,9 @@ RETRIES = 4
 """Times that a request which may be repeated is repeated after a lost connection."""
 
 _BACKOFF = 0.1
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+"""Hosts that no proxy is asked for."""
+
 _REPEATABLE = ("eth_", "net_", "web3_", "debug_")
 
 Request = tuple[str, Sequence[Any]]
@@ -37,7 +39,7 @@ Request = tuple[str, Sequence[Any]]
 
 
 class HttpProvider(JSONBaseProvider):
-    """A web3 provider over HTTP, one keep-alive session a thread.
+    """A web3 provider over HTTP. Thread-safe: it keeps as many sessions alive as were ever in use at once.
 
     Lost connections are retried with backoff for everything that can be repeated safely: reads,
     and signed transactions, which a node takes once however often it is sent.
@@ -45,13 +47,15 @@ class HttpProvider(JSONBaseProvider):
 
     def __init__(self, url: str) -> None:
         super().__init__()
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            parts = urlsplit("")
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ChainError(f"{url} is not an http(s) URL: write it like http://127.0.0.1:8545")
         self.url = url
-        self._trust_environment = parts.hostname not in _LOOPBACK
-        self._local = threading.local()
-        self._sessions: list[requests.Session] = []
+        self._trust_environment = parts.hostname not in LOOPBACK
+        self._idle: list[requests.Session] = []
         self._retries = RETRIES
 
     def dial(self) -> None:
@@ -65,9 +69,9 @@ class HttpProvider(JSONBaseProvider):
             self._retries = RETRIES
 
     def close(self) -> None:
-        """Close the connections of all threads."""
-        for session in self._sessions:
-            session.close()
+        """Close all connections that are not in use."""
+        while self._idle:
+            self._idle.pop().close()
 
     def is_connected(self, show_traceback: bool = False) -> bool:
         """Whether the node answers now."""
@@ -95,10 +99,10 @@ class HttpProvider(JSONBaseProvider):
             answers = [answers | {"id": json.loads(one)["id"]} for one in encoded]
         if not isinstance(answers, list):
             raise self._not_json_rpc()
-        by_id = {answer["id"]: answer for answer in answers}
         try:
+            by_id = {answer["id"]: answer for answer in answers}
             return [by_id[json.loads(one)["id"]] for one in encoded]
-        except KeyError as error:
+        except (KeyError, TypeError) as error:
             raise ChainError(
                 f"{self.url} left request {error} of a batch unanswered: use a node that serves batches"
             ) from error
@@ -108,7 +112,8 @@ class HttpProvider(JSONBaseProvider):
             if attempt:
                 time.sleep(_BACKOFF * 2 ** (attempt - 1))
             try:
-                response = self._session().post(self.url, data=body, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT))
+                with self._session() as session:
+                    response = session.post(self.url, data=body, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT))
                 break
             except requests.RequestException as error:
                 failure: Exception = error
@@ -125,15 +130,19 @@ class HttpProvider(JSONBaseProvider):
             raise self._not_json_rpc(response.status_code)
         return answer
 
-    def _session(self) -> requests.Session:
-        session = getattr(self._local, "session", None)
-        if session is None:
+    @contextmanager
+    def _session(self) -> Iterator[requests.Session]:
+        """A session for one request. Not one a thread: servers make a thread for each of theirs."""
+        try:
+            session = self._idle.pop()
+        except IndexError:
             session = requests.Session()
             session.trust_env = self._trust_environment
             session.headers["Content-Type"] = "application/json"
-            self._local.session = session
-            self._sessions.append(session)
-        return cast(requests.Session, session)
+        try:
+            yield session
+        finally:
+            self._idle.append(session)
 
     def _not_json_rpc(self, status: int | None = None) -> ChainError:
         answered = f"answers HTTP {status}" if status is not None and status >= 400 else "answers"
@@ -165,6 +174,8 @@ def provider_of(w3: Web3) -> JSONBaseProvider:
 def _result(method: str, answer: RPCResponse) -> Any:
     error = answer.get("error")
     if error is None:
+        if "result" not in answer:
+            raise RpcError(method, 0, "the answer holds neither a result nor an error")
         return answer["result"]
     if isinstance(error, str):
         raise RpcError(method, 0, error)

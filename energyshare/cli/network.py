@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -21,11 +21,16 @@ from energyshare.cli.options import SIDE, network_option, open_network, settings
 from energyshare.cli.output import console_for, table
 from energyshare.cli.settings import load_settings
 from energyshare.deployment.deploy import deploy as deploy_network
-from energyshare.deployment.local import LocalNetwork
+from energyshare.deployment.local import CHAIN_IDS, LocalNetwork
+from energyshare.deployment.record import NetworkRecord
 from energyshare.errors import ChainError, EnergyShareError
+from energyshare.network import Network
 from energyshare.side import Side
 
 __all__ = ["deploy", "relay", "seal", "up"]
+
+CHECK_INTERVAL_S = 0.5
+"""How often `up` looks whether its parts are alive."""
 
 
 @click.command()
@@ -56,6 +61,7 @@ def up(kind: str | None, block_time_s: float, port: int, settings_path: Path | N
     console = console_for()
     settings = load_settings(settings_path)
     terms, actors = settings.terms(), settings.actors()
+    _refuse_to_replace(record_path)
     ports = {Side.TRANSACTION: port, Side.SCHEDULE: port + 1} if port else None
     with (
         _until_signal() as stop,
@@ -69,16 +75,24 @@ def up(kind: str | None, block_time_s: float, port: int, settings_path: Path | N
         ) as local,
     ):
         local.write_record(record_path)
+        mine = record_path.read_bytes()
         try:
             for side in Side:
                 chain = local.network.record.chains[side]
                 console.print(f"{side} chain {chain.chain_id} at {chain.url}, lock {chain.lock}, asset {chain.asset}")
             console.print(
                 table(
-                    "Parties (development keys: everybody knows them)",
+                    "Parties (development keys: everybody knows them)" if settings.keys_are_public else "Parties",
                     ["party", "chain", "address", "key"],
                     [
-                        (party.name, side, address, "0x" + actors.account(party.name, side).key.hex())
+                        (
+                            party.name,
+                            side,
+                            address,
+                            "0x" + actors.account(party.name, side).key.hex()
+                            if settings.keys_are_public
+                            else "of your mnemonic",
+                        )
                         for party in local.network.record.parties
                         for side, address in party.addresses.items()
                     ],
@@ -86,10 +100,28 @@ def up(kind: str | None, block_time_s: float, port: int, settings_path: Path | N
             )
             local.run(block_time_s, on_delivery=lambda relayer, delivery: _show(console, relayer, delivery))
             console.print(f"record in {record_path}; a block every {block_time_s:g} s; stop with Ctrl-C")
-            stop.wait()
+            while not stop.wait(CHECK_INTERVAL_S):
+                local.check()
         finally:
-            record_path.unlink(missing_ok=True)
+            if record_path.exists() and record_path.read_bytes() == mine:
+                record_path.unlink()
             console.print("[dim]stopping …[/dim]")
+
+
+def _refuse_to_replace(record_path: Path) -> None:
+    """Only the record that an `up` left when it was killed may be replaced."""
+    if not record_path.exists():
+        return
+    left = NetworkRecord.read(record_path)
+    if {side: chain.chain_id for side, chain in left.chains.items()} == CHAIN_IDS:
+        try:
+            Network.connect(left).close()
+        except ChainError:
+            return
+    raise EnergyShareError(
+        f"{record_path} is the record of another network: stop that one if it runs, move the record away, "
+        "or name another with --network"
+    )
 
 
 def _best_kind() -> str:
@@ -179,7 +211,7 @@ def deploy(
         sealers = {side: _addresses(chains[side], sealer_urls[side]) for side in Side if sealer_urls[side]}
         record = deploy_network(
             chains,
-            settings.actors(),
+            settings.actors_on(*chains.values()),
             settings.terms(),
             urls=urls,
             sealer_urls=sealer_urls,
@@ -211,7 +243,9 @@ def relay(record_path: Path, settings_path: Path | None, poll_s: float) -> None:
     settings = load_settings(settings_path)
     console = console_for()
     with _until_signal() as stop, open_network(record_path, settings_path) as network:
-        journal = Journal(None)
+        # Sealers in this process remember what they signed, as those with a process of their own do.
+        own = any(not chain.sealers for chain in network.record.chains.values())
+        journal = Journal(record_path.with_suffix(".sealers.sqlite") if own else None)
         relayers = network.relayers({side: network.sealers(side, settings.sealers, journal) for side in Side})
         console.print(f"relaying {' and '.join(map(str, relayers))}; stop with Ctrl-C")
         try:
@@ -253,9 +287,8 @@ def seal(
 ) -> None:
     """Serve seals of headers that this sealer's own node holds canonical, until Ctrl-C."""
     settings = load_settings(settings_path)
-    account = settings.actors().sealer(side, index)
-    with _until_signal() as stop, Chain.connect(url, side.value) as chain:
-        journal = Journal(journal_path)
+    with _until_signal() as stop, Chain.connect(url, side.value) as chain, closing(Journal(journal_path)) as journal:
+        account = settings.actors_on(chain).sealer(side, index)
         service = SealerService(Sealer(chain, account, journal), host, port)
         service.start()
         click.echo(f"sealer {account.address} of chain {chain.chain_id} at {service.url}; stop with Ctrl-C")
@@ -263,4 +296,3 @@ def seal(
             stop.wait()
         finally:
             service.stop()
-            journal.close()

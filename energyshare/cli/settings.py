@@ -9,8 +9,10 @@ from typing import Any
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsError as UnreadableVariable
 
 from energyshare.amount import base_units
+from energyshare.chain.connection import Chain
 from energyshare.chain.keys import DEVELOPMENT_MNEMONIC, Keyring
 from energyshare.deployment.actors import COMPANY, Actors
 from energyshare.deployment.deploy import Terms
@@ -72,6 +74,21 @@ class Settings(BaseSettings):
         terms.check()
         return terms
 
+    @property
+    def keys_are_public(self) -> bool:
+        """Whether the mnemonic is the one that everybody knows."""
+        return self.mnemonic.get_secret_value() == DEVELOPMENT_MNEMONIC
+
+    def actors_on(self, *chains: Chain) -> Actors:
+        """The actors, for use on these chains. Raises SettingsError for public keys on any but dev chains."""
+        for chain in chains:
+            if self.keys_are_public and chain.automine is None:
+                raise SettingsError(
+                    f"the {chain.name} chain is no development chain and everybody knows the default keys: "
+                    "set ENERGYSHARE_MNEMONIC to a mnemonic of your own"
+                )
+        return self.actors()
+
     def actors(self) -> Actors:
         return Actors(Keyring(self.mnemonic.get_secret_value()))
 
@@ -88,6 +105,8 @@ def load_settings(path: Path | None = None) -> Settings:
             raise SettingsError(f"{path} is no TOML: {error}") from error
     try:
         return Settings(**values)
+    except UnreadableVariable as error:
+        raise SettingsError(f"{error}: write tables and lists in variables as JSON, or in a --settings file") from error
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(map(str, first["loc"]))

@@ -100,14 +100,17 @@ def deploy(
 
     Args:
         chains: Both chains; they may be one and the same (the single-chain baseline of experiment 1b).
-        sealers: Addresses that seal each chain's headers; by default those of `actors`.
+        sealers: Addresses that seal a chain's headers; where none are named, those of `actors`.
         on_step: Told what is being done.
 
     Returns:
         The record; value is conserved from the first block on: what parties hold in rights is locked in tokens.
     """
     terms.check()
-    sealing = sealers or {side: [account.address for account in actors.sealers(side, terms.sealers)] for side in Side}
+    sealing: dict[Side, Sequence[str]] = {
+        side: [account.address for account in actors.sealers(side, terms.sealers)] for side in Side
+    }
+    sealing.update(sealers or {})
     parts = {side: _deploy_parts(side, chains, actors, terms, sealing[side.other], on_step) for side in Side}
     on_step("hand out the genesis allotments")
     _allot(chains, parts, actors, terms)

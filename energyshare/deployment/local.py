@@ -57,6 +57,7 @@ class LocalNetwork:
         """
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
+        self._failure: Exception | None = None
         self._block_maker: BlockMaker | None = None
         self._services: list[SealerService] = []
         self._journal: Journal | None = None
@@ -109,15 +110,22 @@ class LocalNetwork:
         """Let the chains make a block every `block_time_s` seconds, and start the relayers. Returns at once."""
         self._block_maker = BlockMaker(list(self.chains.values()), block_time_s)
         self._block_maker.start()
-        thread = threading.Thread(
-            target=run_relayers,
-            args=(self.relayers, self._stop),
-            kwargs={"poll_s": poll_s, "on_delivery": on_delivery},
-            name="relayers",
-            daemon=True,
-        )
+
+        def relay() -> None:
+            try:
+                run_relayers(self.relayers, self._stop, poll_s, on_delivery=on_delivery)
+            except Exception as error:
+                self._failure = error
+
+        thread = threading.Thread(target=relay, name="relayers", daemon=True)
         thread.start()
         self._threads.append(thread)
+
+    def check(self) -> None:
+        """Raise what has ended the blocks or the relayers since `run`, if anything has."""
+        failure = self._failure or (self._block_maker and self._block_maker.failure)
+        if failure:
+            raise failure
 
     def relay(self) -> list[Delivery]:
         """Deliver all that is confirmed, both ways, until nothing is left."""

@@ -63,10 +63,14 @@ class NetworkRecord:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-            with os.fdopen(descriptor, "w") as file:
-                json.dump(body, file, indent=2)
-                file.write("\n")
-            Path(temporary).replace(path)
+            try:
+                with os.fdopen(descriptor, "w") as file:
+                    json.dump(body, file, indent=2)
+                    file.write("\n")
+                Path(temporary).replace(path)
+            except BaseException:
+                Path(temporary).unlink()
+                raise
         except OSError as error:
             raise RecordError(f"cannot write {path}: {error.strerror}; name a writable folder") from error
 
@@ -88,8 +92,8 @@ class NetworkRecord:
                 )
             return cls(
                 {
-                    Side(side): ChainRecord(**{**chain, "sealers": tuple(chain["sealers"])})
-                    for side, chain in body["chains"].items()
+                    side: ChainRecord(**{**body["chains"][side], "sealers": tuple(body["chains"][side]["sealers"])})
+                    for side in map(Side, {**dict.fromkeys(Side), **body["chains"]})
                 },
                 tuple(
                     Party(
@@ -100,5 +104,5 @@ class NetworkRecord:
                     for party in body["parties"]
                 ),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise RecordError(f"{path} is no deployment record: {error}; name one with --network") from error

@@ -11,6 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from eth_account.signers.local import LocalAccount
+from web3.contract.contract import ContractFunction
 
 from energyshare.bridge.lock_end import LockEnd
 from energyshare.bridge.packet import OutboxBroken, Packet
@@ -258,6 +260,28 @@ def test_one_sealer_that_lies_does_not_matter_and_two_are_named(
     assert world.balance(S, "Client1") == 100
 
 
+def test_a_sealer_that_failed_is_asked_last_the_next_time(world: World, sealers: list[Sealer]) -> None:
+    asked: list[int] = []
+
+    class Noted:
+        def __init__(self, place: int) -> None:
+            self.place = place
+
+        def seal(self, number: int) -> Seal:
+            asked.append(self.place)
+            if self.place == 0:
+                raise EnergyShareError("down")
+            return sealers[self.place].seal(number)
+
+    relayer = Relayer(world.end(T), world.end(S), [Noted(place) for place in range(4)], world.actors.relayer(S))
+    for _ in range(2):
+        world.lock(T, "Client1", 100)
+        world.confirm(T)
+        assert relayer.step() is not None
+
+    assert asked == [0, 1, 2, 3, 1, 2, 3]
+
+
 def test_one_sealer_four_times_is_one_sealer(world: World, sealers: list[Sealer]) -> None:
     world.lock(T, "Client1", 100)
     world.confirm(T)
@@ -367,6 +391,28 @@ def test_a_packet_that_would_fill_a_block_is_split(world: World, monkeypatch: py
     assert len(deliveries) > 1
     assert sum(delivery.processed for delivery in deliveries) == 20
     assert max(delivery.gas_used for delivery in deliveries) <= 300_000
+    assert world.balance(S, "Client1") == 2_000
+
+
+def test_a_packet_that_no_block_could_hold_is_split(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The node does not say how much it would need: it says that the call fails."""
+    for _ in range(20):
+        world.lock(T, "Client1", 100)
+    world.confirm(T)
+    relayer = world.relayer(T)
+    estimate = world.chain(S).estimate
+
+    def within_250000(what: ContractFunction, account: LocalAccount) -> int:
+        return estimate({"to": what.address, "data": what._encode_transaction_data(), "gas": 250_000}, account)
+
+    monkeypatch.setattr(world.chain(S), "estimate", within_250000)
+
+    deliveries = []
+    while (delivery := relayer.step()) is not None:
+        deliveries.append(delivery)
+
+    assert len(deliveries) > 1
+    assert sum(delivery.processed for delivery in deliveries) == 20
     assert world.balance(S, "Client1") == 2_000
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from urllib.parse import quote
@@ -22,6 +23,7 @@ from energyshare.bridge.seal import QuorumMissing, encode_seal, quorum_of, seal_
 from energyshare.bridge.sealer import Journal, Sealer, SealRefused
 from energyshare.bridge.sealer_service import RemoteSealer, SealerService
 from energyshare.chain import devnet
+from energyshare.chain.connection import Chain
 from energyshare.errors import EnergyShareError
 from tests.bridge.world import T, World
 
@@ -230,6 +232,69 @@ def test_a_sealer_that_is_down_is_named(sealer: Sealer) -> None:
 
     with pytest.raises(EnergyShareError, match="is it running"):
         RemoteSealer(service.url).seal(1)
+
+
+def test_a_sealer_keeps_no_connection_for_each_question() -> None:
+    chain = devnet.start("py-evm", "asked", 1, port=0)
+    assert chain.url is not None
+    with chain, Chain.connect(chain.url) as reader:
+        service = SealerService(Sealer(reader, Account.from_key(keccak(text="key")), Journal(None)))
+        service.start()
+        for _ in range(5):
+            RemoteSealer(service.url).seal(0)
+        service.stop()
+
+        assert len(reader._provider._idle) == 1  # type: ignore[attr-defined]
+
+
+def test_a_client_that_says_nothing_is_dropped(sealer: Sealer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("energyshare.bridge.sealer_service._REQUEST_TIMEOUT", 0.05)
+    service = SealerService(sealer)
+    service.start()
+    host, port = service.url.removeprefix("http://").split(":")
+
+    with socket.create_connection((host, int(port)), timeout=5) as connection:
+        assert connection.recv(1) == b""
+    service.stop()
+
+
+def test_a_sealer_that_drips_is_given_up_in_time() -> None:
+    done = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            connection, _ = server.accept()
+            with connection, suppress(OSError):
+                while not done.wait(0.05):
+                    connection.sendall(b"H")
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        remote = RemoteSealer(f"http://127.0.0.1:{server.getsockname()[1]}", timeout_s=0.3)
+        with pytest.raises(EnergyShareError, match="does not answer within"):
+            remote.seal(1)
+        with pytest.raises(EnergyShareError, match="still busy"):
+            remote.seal(1)
+        done.set()
+        thread.join()
+        assert remote._asking is not None
+        remote._asking.join()
+
+
+def test_a_proxy_of_the_environment_is_not_asked_for_a_sealer_on_this_machine(
+    service: SealerService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+
+    assert RemoteSealer(service.url).seal(1).number == 1
+
+
+def test_a_journal_that_cannot_be_written_is_a_refusal(sealer: Sealer) -> None:
+    sealer._journal.close()
+
+    with pytest.raises(SealRefused, match="journal"):
+        sealer.seal(1)
 
 
 @contextmanager

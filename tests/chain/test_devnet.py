@@ -116,11 +116,31 @@ def test_logs_come_in_the_pieces_that_the_node_allows(tiny: Any, accounts: list[
     for value in range(100):
         chain.transact(tiny.store(store, 1, value, gas=100_000), accounts[0])
 
-    for expected in (21, 17):
+    for expected in (21, 18):
         provider.asked = 0
         found = chain.logs(store, [], 0, chain.height())
         assert [int.from_bytes(log["data"], "big") for log in found] == list(range(100))
-        assert provider.asked == expected, "the width that worked is remembered"
+        assert provider.asked == expected, "the width that worked is remembered, and twice that tried once"
+
+
+def test_a_refusal_that_passes_does_not_narrow_later_questions(
+    tiny: Any, accounts: list[LocalAccount], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider = Narrow(5)
+    chain = Chain("narrow", Web3(provider))
+    chain.mine(6)
+    answer = provider.make_request
+    refused = {"jsonrpc": "2.0", "id": 0, "error": {"code": -32005, "message": "too many requests"}}
+    monkeypatch.setattr(
+        provider, "make_request", lambda method, params: refused if "Logs" in method else answer(method, params)
+    )
+    with pytest.raises(RpcError):
+        chain.logs(None, [], 0, 6)
+    monkeypatch.undo()
+
+    provider.asked = 0
+    chain.logs(None, [], 0, 6)
+    assert provider.asked == 1
 
 
 class Lying(PyEvmProvider):

@@ -69,7 +69,13 @@ def test_amount_must_be_positive(run: Run, amount: str) -> None:
 
 @pytest.mark.parametrize(
     ("amount", "fact"),
-    [("0.0001", "3 decimals"), ("many", "no amount"), ("NaN", "above 0"), ("1e40", "more than")],
+    [
+        ("0.0001", "3 decimals"),
+        ("many", "no amount"),
+        ("NaN", "above 0"),
+        ("1e40", "more than"),
+        ("1e999999", "more than"),
+    ],
 )
 def test_amount_must_be_one_that_can_be_paid(run: Run, amount: str, fact: str) -> None:
     refused(run("purchase", "Client1", amount), fact)
@@ -79,7 +85,19 @@ def test_missing_record_says_how_to_get_one(run: Run, tmp_path: Path) -> None:
     refused(run("query", "wallet", "--network", str(tmp_path / "none.json")), "none.json", "energyshare up")
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"version": 1}', '{"version": 99}', "\x00\xff"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        '{"version": 1}',
+        '{"version": 99}',
+        '{"version": 1, "chains": {}, "parties": []}',
+        '{"version": 1, "chains": [], "parties": []}',
+        "\x00\xff",
+    ],
+)
 def test_wrong_file_as_record_is_refused(run: Run, tmp_path: Path, content: str) -> None:
     path = tmp_path / "wrong.json"
     path.write_bytes(content.encode("latin-1"))
@@ -113,6 +131,10 @@ def test_deploy_to_something_that_is_no_url_is_refused(run: Run, tmp_path: Path)
         run("deploy", "--transaction", "chain", "--schedule", "chain", "--network", str(tmp_path / "n.json")),
         "chain",
     )
+    refused(
+        run("deploy", "--transaction", "http://[", "--schedule", "http://[", "--network", str(tmp_path / "n.json")),
+        "http://[",
+    )
 
 
 def test_deploy_keeps_an_existing_record(run: Run, dead_record: Path) -> None:
@@ -122,6 +144,18 @@ def test_deploy_keeps_an_existing_record(run: Run, dead_record: Path) -> None:
         "exists",
     )
     assert dead_record.read_text() == before
+
+
+def test_up_replaces_no_record_of_another_network(run: Run, dead_record: Path) -> None:
+    text = dead_record.read_text().replace("31337", "7")
+    dead_record.write_text(text)
+    refused(run("up", "--chain", "py-evm", "--network", str(dead_record)), str(dead_record), "another network")
+    assert dead_record.read_text() == text
+
+
+def test_variable_that_is_no_json_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENERGYSHARE_TOKENS", "many")
+    refused(run("up"), "tokens", "JSON")
 
 
 def test_port_taken_is_named(run: Run, tmp_path: Path) -> None:

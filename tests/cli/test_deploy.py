@@ -6,12 +6,14 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from energyshare.chain import devnet
 from energyshare.chain.block_maker import BlockMaker
 from energyshare.chain.connection import Chain
+from energyshare.cli.settings import Settings, SettingsError
 from energyshare.deployment.local import CHAIN_IDS
 from energyshare.side import Side
 from tests.cli.processes import Process, Ran
@@ -105,3 +107,25 @@ def test_deploy_refuses_one_chain_for_both(run: Run, nodes: dict[Side, Chain], t
 
     assert ran.status == 1
     assert str(CHAIN_IDS[Side.SCHEDULE]) in ran.err
+
+
+def test_sealers_named_for_one_chain_alone_leave_the_other_to_the_mnemonic(
+    run: Run, start: Callable[..., Process], nodes: dict[Side, Chain], tmp_path: Path
+) -> None:
+    sealer = _sealer(start, nodes[Side.TRANSACTION], Side.TRANSACTION, 0, tmp_path)
+
+    ran = run(
+        "deploy",
+        *("--transaction", str(nodes[Side.TRANSACTION].url), "--schedule", str(nodes[Side.SCHEDULE].url)),
+        *("--transaction-sealer", sealer, "--network", str(tmp_path / "network.json")),
+    )
+
+    assert ran.status == 0, ran.err
+
+
+def test_deploy_refuses_keys_that_everybody_knows_on_a_real_chain() -> None:
+    class Real:
+        name, automine = "transaction", None
+
+    with pytest.raises(SettingsError, match="ENERGYSHARE_MNEMONIC"):
+        Settings().actors_on(cast(Chain, Real()))

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from web3.types import RPCEndpoint, RPCResponse
 
+from energyshare.chain.transport import provider_of
 from energyshare.ledger.audit import audit, privacy, sightings
 from energyshare.side import Side
 from tests.bridge.world import S, T, World
@@ -82,3 +85,22 @@ def test_search_covers_stations_as_well(world: World) -> None:
     world.send(T, world.network.asset(T).functions.approve(foreign, 1), "EC")
 
     assert {seen.name for seen in privacy(world.network).sightings[T]} == {"StationA"}
+
+
+def test_a_node_that_has_pruned_its_states_is_searched_all_the_same(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    foreign = bytes.fromhex(address_of(world, "Client1", S)[2:])
+    init = b"\x73" + bytes(byte ^ 0xFF for byte in foreign) + bytes.fromhex("19600052 6014600c f3")
+    world.chain(T).transact({"data": init}, world.actors.operator(T))
+    provider = provider_of(world.chain(T).w3)
+    answer = provider.make_request
+
+    def pruned(method: RPCEndpoint, params: Any) -> RPCResponse:
+        if method in ("eth_getTransactionCount", "eth_getCode") and params[1] != "latest":
+            return {"jsonrpc": "2.0", "id": 0, "error": {"code": -32000, "message": "missing trie node"}}
+        return answer(method, params)
+
+    monkeypatch.setattr(provider, "make_request", pruned)
+
+    assert privacy(world.network).count(T) == 1
