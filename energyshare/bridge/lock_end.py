@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from eth_utils.address import to_checksum_address
-from eth_utils.crypto import keccak
 from web3.contract import Contract
 from web3.types import EventData, LogReceipt
 
 from energyshare.bridge.packet import OutboxBroken, rehash
 from energyshare.bridge.transfer import LockIdentity, Purpose, Refusal, Transfer
 from energyshare.chain.connection import Chain
+from energyshare.chain.events import events, logs_of
 
 __all__ = ["Credit", "LockEnd", "LockedTransfer", "RouteState"]
 
@@ -99,7 +98,7 @@ class LockEnd:
         known = self._transfers.setdefault(route, {})
         start = self._read_to.get(route, self.deployed_at - 1) + 1
         if start <= block:
-            for log in self._logs("Locked", route, start, block):
+            for log in logs_of(self.chain, self.contract, "Locked", start, block, route):
                 locked = _locked(log)
                 if locked.position >= first:
                     known[locked.position] = locked
@@ -142,18 +141,9 @@ class LockEnd:
         found = [
             _credit(event)
             for name in ("Credited", "Bounced", "ClaimWaiting")
-            for event in self._events(name, route, self.deployed_at, block)
+            for event in events(self.chain, self.contract, name, self.deployed_at, block, route)
         ]
         return sorted(found, key=lambda credit: credit.position)
-
-    def _logs(self, name: str, route: bytes, from_block: int, to_block: int) -> list[LogReceipt]:
-        topic = keccak(text=self.contract.events[name]().signature)
-        return self.chain.logs(self.address, [topic, route], from_block, to_block)
-
-    def _events(self, name: str, route: bytes, from_block: int, to_block: int) -> Iterator[EventData]:
-        event = self.contract.events[name]()
-        for log in self._logs(name, route, from_block, to_block):
-            yield event.process_log(log)
 
 
 def _locked(log: LogReceipt) -> LockedTransfer:

@@ -16,9 +16,9 @@ from web3.contract.contract import Contract, ContractFunction
 from web3.exceptions import BadFunctionCallOutput, ContractLogicError, Web3RPCError
 from web3.types import BlockIdentifier, LogReceipt, TxParams, TxReceipt
 
-from energyshare.chain import audit
 from energyshare.chain.header import Header
 from energyshare.chain.proof import AccountProof
+from energyshare.chain.raw_block import raw_block
 from energyshare.chain.reverts import reverted
 from energyshare.chain.sending import (
     RECEIPT_TIMEOUT,
@@ -270,7 +270,7 @@ class Chain:
 
     def raw_block(self, number: int) -> list[bytes]:
         """Every field of a block, its transactions and receipts, and the code created in it."""
-        return audit.raw_block(self._provider, number)
+        return raw_block(self._provider, number)
 
     def blocks(self, first: int = 0, last: int | None = None) -> Iterator[list[bytes]]:
         """`raw_block` of every block from `first` to `last` (the latest)."""

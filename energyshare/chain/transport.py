@@ -53,6 +53,11 @@ class HttpProvider(JSONBaseProvider):
             parts = urlsplit("")
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ChainError(f"{url} is not an http(s) URL: write it like http://127.0.0.1:8545")
+        if parts.username is not None or parts.password is not None:
+            # They would end in the deployment record, which others are meant to read, and in every message.
+            raise ChainError(
+                f"the URL of {parts.hostname} carries credentials: let a proxy of your own add them, and name the proxy"
+            )
         self.url = url
         self._trust_environment = parts.hostname not in LOOPBACK
         self._idle: list[requests.Session] = []

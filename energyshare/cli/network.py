@@ -62,6 +62,7 @@ def up(kind: str | None, block_time_s: float, port: int, settings_path: Path | N
     settings = load_settings(settings_path)
     terms, actors = settings.terms(), settings.actors()
     _refuse_to_replace(record_path)
+    NetworkRecord.check_writable(record_path)
     ports = {Side.TRANSACTION: port, Side.SCHEDULE: port + 1} if port else None
     with (
         _until_signal() as stop,
@@ -200,6 +201,7 @@ def deploy(
     sealer_urls = {Side.TRANSACTION: transaction_sealers, Side.SCHEDULE: schedule_sealers}
     if record_path.exists():
         raise EnergyShareError(f"{record_path} exists: move it away, or name another with --network")
+    NetworkRecord.check_writable(record_path)
     urls = {Side.TRANSACTION: transaction_url, Side.SCHEDULE: schedule_url}
     with (
         Chain.connect(transaction_url, Side.TRANSACTION.value) as transaction,

@@ -51,6 +51,15 @@ class NetworkRecord:
     chains: dict[Side, ChainRecord]
     parties: tuple[Party, ...]
 
+    @staticmethod
+    def check_writable(path: Path) -> None:
+        """Raises RecordError where `write` could not write: to be known before a deployment, not after it."""
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=path.parent).close()
+        except OSError as error:
+            raise RecordError(f"cannot write {path}: {error.strerror}; name a writable folder") from error
+
     def write(self, path: Path) -> None:
         """Write the whole record or, on any failure, nothing."""
         body = {

@@ -25,8 +25,9 @@ from energyshare.bridge.lock_end import LockEnd, RouteState
 from energyshare.bridge.packet import OutboxBroken
 from energyshare.bridge.transfer import LockIdentity
 from energyshare.chain.connection import Chain
+from energyshare.chain.events import events
 from energyshare.errors import TransactionReverted
-from energyshare.ledger.reading import boxes, events, fresh_end
+from energyshare.ledger.reading import boxes, fresh_end
 from energyshare.network import Network
 from energyshare.side import Side
 

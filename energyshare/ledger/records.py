@@ -26,7 +26,8 @@ from eth_utils import to_checksum_address
 
 from energyshare.amount import whole_units
 from energyshare.bridge.transfer import Purpose, Transfer
-from energyshare.ledger.reading import boxes, events
+from energyshare.chain.events import events
+from energyshare.ledger.reading import boxes
 from energyshare.network import Network
 from energyshare.side import Side
 

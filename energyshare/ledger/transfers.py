@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from energyshare.amount import whole_units
 from energyshare.bridge.lock_end import Credit, LockedTransfer
 from energyshare.bridge.transfer import Purpose, Refusal, TransferState
-from energyshare.ledger.reading import events, fresh_end
+from energyshare.chain.events import events
+from energyshare.ledger.reading import fresh_end
 from energyshare.network import Network
 from energyshare.side import Side
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from energyshare.amount import whole_units
-from energyshare.ledger.reading import events
+from energyshare.chain.events import events
 from energyshare.network import Network
 from energyshare.side import Side
 

@@ -17,17 +17,23 @@ from energyshare.network import Network
 from energyshare.side import Side
 
 
-def relay_until_killed(record: Path, journal: Path, requests: int) -> None:
-    """Relay both ways, and be killed (SIGKILL) instead of sending request number `requests` to a node."""
+def relay_until_killed(record: Path, journal: Path, requests: int, answered: bool) -> None:
+    """Relay both ways, and be killed (SIGKILL) at request number `requests` to a node.
+
+    Before the request leaves, or with `answered` after the node has taken it: the answer is then never read.
+    """
     post = HttpProvider._post
     left = requests
 
     def counted(self: HttpProvider, body: bytes, repeatable: bool) -> Any:
         nonlocal left
         left -= 1
+        if left == 0 and not answered:
+            os.kill(os.getpid(), signal.SIGKILL)
+        answer = post(self, body, repeatable)
         if left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
-        return post(self, body, repeatable)
+        return answer
 
     HttpProvider._post = counted  # type: ignore[method-assign]
     network = Network.connect(NetworkRecord.read(record), Actors(Keyring()))

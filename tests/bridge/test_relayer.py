@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import random
+import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -31,8 +33,11 @@ from tests.bridge.relay_process import relay_until_killed
 from tests.bridge.world import S, T, World
 
 BLOCK_TIME_S = 0.2
-KILL_AFTER = (3, 19, 26, 30, 33, 37, 45)
-"""Requests to the nodes: from the first questions to well behind the first delivery."""
+KILLS = 8
+"""How often the relayer is killed, at a random request to the nodes: half of them answered, half never sent."""
+
+LAST_REQUEST = 60
+"""Well behind the first delivery."""
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +106,8 @@ def _assert_each_once(world: World) -> None:
 # Killed
 
 
-def test_relayers_killed_at_any_point_lose_and_double_nothing(lively: World, tmp_path: Path) -> None:
+@pytest.mark.parametrize("seed", [1, 2])
+def test_relayers_killed_at_any_point_lose_and_double_nothing(seed: int, lively: World, tmp_path: Path) -> None:
     record = tmp_path / "network.json"
     replace(
         lively.network.record,
@@ -113,21 +119,22 @@ def test_relayers_killed_at_any_point_lose_and_double_nothing(lively: World, tmp
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["energyshare.network"])
 
-    for requests in KILL_AFTER:
+    rng = random.Random(seed)
+    for kill in range(KILLS):
         lively.lock(T, "Client1", 100)
         lively.lock(S, "EC", 10)
-        process = context.Process(target=relay_until_killed, args=(record, tmp_path / "journal", requests), daemon=True)
+        moment = (rng.randint(1, LAST_REQUEST), kill % 2 == 1)
+        process = context.Process(target=relay_until_killed, args=(record, tmp_path / "journal", *moment), daemon=True)
         process.start()
         process.join(60)
-        assert process.exitcode == -9
+        assert process.exitcode == -signal.SIGKILL, moment
     with _running(*(lively.relayer(side, Journal(tmp_path / "journal")) for side in Side)):
         _wait(lambda: _drained(lively))
 
-    killed = len(KILL_AFTER)
-    assert lively.balance(S, "Client1") == before[S, "Client1"] + 100 * killed
-    assert lively.balance(T, "Client1") == before[T, "Client1"] - 100 * killed
-    assert lively.balance(T, "EC") == before[T, "EC"] + 10 * killed
-    assert lively.balance(S, "EC") == before[S, "EC"] - 10 * killed
+    assert lively.balance(S, "Client1") == before[S, "Client1"] + 100 * KILLS
+    assert lively.balance(T, "Client1") == before[T, "Client1"] - 100 * KILLS
+    assert lively.balance(T, "EC") == before[T, "EC"] + 10 * KILLS
+    assert lively.balance(S, "EC") == before[S, "EC"] - 10 * KILLS
     _assert_each_once(lively)
 
 

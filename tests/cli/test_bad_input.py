@@ -213,3 +213,16 @@ def test_help_is_no_error(run: Run) -> None:
     ran = run("--help")
     assert ran.status == 0
     assert "experiment" in ran.out
+
+
+def test_deploy_refuses_a_record_that_cannot_be_written_before_it_deploys(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    record = tmp_path / "file" / "network.json"
+    refused(run("deploy", "--transaction", DEAD_URL, "--schedule", DEAD_URL, "--network", str(record)), "cannot write")
+
+
+def test_credentials_in_a_url_are_refused_and_not_repeated(run: Run, tmp_path: Path) -> None:
+    url = "http://user:hunter2@127.0.0.1:9"
+    ran = run("deploy", "--transaction", url, "--schedule", url, "--network", str(tmp_path / "network.json"))
+    refused(ran, "credentials")
+    assert "hunter2" not in ran.err
