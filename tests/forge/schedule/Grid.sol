@@ -41,8 +41,7 @@ abstract contract Grid {
         rights = _deployRights();
         dispatch = IDispatchAll(
             VM.deployCode(
-                "Dispatch.sol",
-                abi.encode(manager, rights, COMPANY, UNIT, Rules(K, RESERVE, IDLE_BLOCKS), PERIOD)
+                "Dispatch.sol", abi.encode(manager, rights, COMPANY, UNIT, Rules(K, RESERVE, IDLE_BLOCKS), PERIOD)
             )
         );
         lines = dispatch.LINES();
@@ -196,8 +195,8 @@ abstract contract Grid {
     {
         for (uint256 i; i < logs.length; ++i) {
             if (
-                logs[i].topics[0] == IDispatch.UnitTransferred.selector
-                    && uint256(logs[i].topics[1]) == station && address(uint160(uint256(logs[i].topics[2]))) == user
+                logs[i].topics[0] == IDispatch.UnitTransferred.selector && uint256(logs[i].topics[1]) == station
+                    && address(uint160(uint256(logs[i].topics[2]))) == user
                     && abi.decode(logs[i].data, (Service)) == service
             ) ++count;
         }
