@@ -32,7 +32,7 @@ enum End {
 ///
 /// Acquisition. A draw agrees on units: room for them and the rights that they cost are set aside. Then the user sends
 /// energy, the station checks its meter, accepts, and so pays the user, all at once or unit by unit. More is drawn once
-/// all is accepted. What a connection leaves without acceptance is released again.
+/// all is accepted. What is not accepted when the connection is closed, or idle too long, is released again.
 ///
 /// Meters. Readings are watt-hours since the connection was made. The station meters units; a user's meter should have
 /// received units · (1 − loss), or sent units / (1 − loss). Rounding may make a watt-hour a unit. A reading that is off
@@ -47,7 +47,7 @@ interface IDispatch {
     struct Connection {
         uint32 station;
         /// Of the station when it was made: if the station is in another, all its users were disconnected since.
-        uint32 epoch;
+        uint24 epoch;
         /// The line's when it was made.
         uint16 loss;
         /// Units drawn.

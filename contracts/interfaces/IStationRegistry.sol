@@ -35,8 +35,8 @@ interface IStationRegistry {
         /// The account that reports, and accepts what users sell.
         address key;
         /// All that it can store.
-        uint48 capacity;
-        uint48 stored;
+        uint40 capacity;
+        uint40 stored;
         /// Users served already when it is registered, who will not draw here: held against its reserve until all its
         /// users are disconnected.
         uint24 connectedSupply;
@@ -47,7 +47,8 @@ interface IStationRegistry {
 
     /// @dev What a station says of itself.
     struct Report {
-        uint48 stored;
+        /// What is there: without what is still coming, the room for which must stay free.
+        uint40 stored;
         bool canSupply;
         bool canAcquire;
         /// The transfer counter that the numbers belong to.
@@ -57,16 +58,18 @@ interface IStationRegistry {
     /// @dev A station as the list has it.
     struct StationState {
         address key;
-        uint48 capacity;
-        uint48 stored;
+        uint40 capacity;
+        uint40 stored;
+        /// What users have agreed to send: the room for it is taken, and it is not there yet.
+        uint32 coming;
         bool canSupply;
         bool canAcquire;
         uint24 connectedSupply;
         uint24 connectedAcquire;
         /// How often all its users were disconnected.
-        uint32 epochSupply;
-        uint32 epochAcquire;
-        /// Every change of `stored` that was not a report: units drawn, and units released again.
+        uint24 epochSupply;
+        uint24 epochAcquire;
+        /// Units supplied and accepted: each changed `stored`.
         uint40 transfers;
     }
 
@@ -79,7 +82,7 @@ interface IStationRegistry {
     /// @notice Thrown when a station would have no key.
     error ZeroKey();
 
-    /// @notice Thrown when a station is said to store more than it can.
+    /// @notice Thrown when a station is said to store more than it can, beside what is coming.
     error StoredExceedsCapacity(uint256 stored, uint256 capacity);
 
     /// @notice Thrown when a report belongs to transfer `reported` of the station, and `actual` were made.

@@ -243,7 +243,7 @@ contract Dispatch is IDispatch, StationRegistry, ReentrancyGuardTransient {
                 break;
             }
 
-            s.move(service, UNIT);
+            s.draw(service, UNIT);
             // one below the limit at most, which has 16 bits
             ++c.drawn;
             ++drawn;
@@ -286,8 +286,8 @@ contract Dispatch is IDispatch, StationRegistry, ReentrancyGuardTransient {
 
         uint256 delivered = c.delivered + units;
         accepted = _meter(c.station, user, Service.Acquire, true, delivered, reading, delivered * UNIT, 1);
+        Station memory s = _load(c.station);
         if (!accepted) {
-            Station memory s = _load(c.station);
             if (c.open) _disconnect(user, Service.Acquire, c, s, End.Disputed);
             _release(user, Service.Acquire, c, s);
             return false;
@@ -296,7 +296,8 @@ contract Dispatch is IDispatch, StationRegistry, ReentrancyGuardTransient {
         // at most c.drawn
         c.delivered = uint16(delivered);
         c.activeBlock = uint40(block.number);
-        _connections[user][Service.Acquire] = c;
+        s.takeIn(units, UNIT);
+        _save(user, Service.Acquire, c, s);
         for (uint256 i; i < units; ++i) {
             emit UnitTransferred(c.station, user, Service.Acquire);
         }
@@ -352,7 +353,7 @@ contract Dispatch is IDispatch, StationRegistry, ReentrancyGuardTransient {
         uint256 due = c.drawn - c.delivered;
         if (due != 0) {
             c.drawn = c.delivered;
-            s.unmove(due, UNIT);
+            s.forgo(due, UNIT);
             emit UnitsReleased(c.station, user, due);
         }
         _save(user, service, c, s);

@@ -3,15 +3,17 @@ pragma solidity ^0.8.27;
 
 import {Service} from "../interfaces/IStationRegistry.sol";
 
-/// @dev What changes of a station, in one word. Amounts in watt-hours: 48 bits are 281 TWh.
+/// @dev What changes of a station, in one word. Amounts in watt-hours: 40 bits are 1.1 TWh.
 struct Station {
-    uint48 capacity;
-    uint48 stored;
+    uint40 capacity;
+    uint40 stored;
+    /// What users have agreed to send: the room for it is taken, and it is not there yet.
+    uint32 coming;
     uint40 transfers;
     uint24 connectedSupply;
     uint24 connectedAcquire;
-    uint32 epochSupply;
-    uint32 epochAcquire;
+    uint24 epochSupply;
+    uint24 epochAcquire;
     /// Bit 0 for supply, bit 1 for acquisition.
     uint8 flags;
 }
@@ -21,7 +23,7 @@ struct Station {
 library StationLib {
     /// @notice What the station can still give or take: stored energy for supply, free space for acquisition.
     function level(Station memory s, Service service) internal pure returns (uint256) {
-        return service == Service.Supply ? s.stored : s.capacity - s.stored;
+        return service == Service.Supply ? s.stored : s.capacity - s.stored - s.coming;
     }
 
     /// @notice The users connected for a service.
@@ -30,7 +32,7 @@ library StationLib {
     }
 
     /// @notice How often all of them were disconnected.
-    function epoch(Station memory s, Service service) internal pure returns (uint32) {
+    function epoch(Station memory s, Service service) internal pure returns (uint24) {
         return service == Service.Supply ? s.epochSupply : s.epochAcquire;
     }
 
@@ -46,8 +48,8 @@ library StationLib {
 
     /// @notice Whether it takes one more user: there is the reserve of all with the newcomer, and a whole unit.
     function admits(Station memory s, Service service, uint256 reserve, uint256 unit) internal pure returns (bool) {
-        uint256 now_ = level(s, service);
-        return now_ > reserve * (connected(s, service) + 1) && now_ >= unit;
+        uint256 there = level(s, service);
+        return there > reserve * (connected(s, service) + 1) && there >= unit;
     }
 
     /// @notice Whether it goes on serving those connected.
@@ -55,21 +57,31 @@ library StationLib {
         return level(s, service) > reserve * connected(s, service);
     }
 
-    /// @notice Moves one unit, which must fit the level.
-    function move(Station memory s, Service service, uint256 unit) internal pure {
-        // unit <= level, which fits 48 bits
-        if (service == Service.Supply) s.stored -= uint48(unit);
-        else s.stored += uint48(unit);
-        ++s.transfers;
+    /// @notice Gives one unit away, or takes room for one. It must fit the level.
+    function draw(Station memory s, Service service, uint256 unit) internal pure {
+        if (service == Service.Supply) {
+            // at most the level, which is `stored`
+            s.stored -= uint40(unit);
+            ++s.transfers;
+        } else {
+            // a unit has 32 bits; the sum reverts only where 4 GWh are coming
+            s.coming += uint32(unit);
+        }
     }
 
-    /// @notice Takes back `units` that were to come. A report meanwhile may have said that less is stored.
-    function unmove(Station memory s, uint256 units, uint256 unit) internal pure {
-        uint256 amount = units * unit;
-        // less than s.stored
-        s.stored = amount < s.stored ? s.stored - uint48(amount) : 0;
-        // units are at most those of one connection, 16 bits
+    /// @notice Takes in `units` that were coming.
+    function takeIn(Station memory s, uint256 units, uint256 unit) internal pure {
+        forgo(s, units, unit);
+        // what is coming fits beside what is stored
+        s.stored += uint40(units * unit);
+        // units of one connection have 16 bits
         s.transfers += uint40(units);
+    }
+
+    /// @notice Gives up `units` that were coming.
+    function forgo(Station memory s, uint256 units, uint256 unit) internal pure {
+        // part of `coming`
+        s.coming -= uint32(units * unit);
     }
 
     /// @notice Counts one more user.

@@ -39,6 +39,7 @@ abstract contract StationRegistry is IStationRegistry, DelayedAccess {
             _keys[station],
             s.capacity,
             s.stored,
+            s.coming,
             s.available(Service.Supply),
             s.available(Service.Acquire),
             s.connectedSupply,
@@ -59,6 +60,7 @@ abstract contract StationRegistry is IStationRegistry, DelayedAccess {
         _stations[station] = Station(
             terms.capacity,
             terms.stored,
+            0,
             0,
             terms.connectedSupply,
             terms.connectedAcquire,
@@ -86,7 +88,8 @@ abstract contract StationRegistry is IStationRegistry, DelayedAccess {
         _checkStation(station);
         Station memory s = _load(station);
         require(said.transfers == s.transfers, ReportOvertaken(said.transfers, s.transfers));
-        require(said.stored <= s.capacity, StoredExceedsCapacity(said.stored, s.capacity));
+        uint256 room = s.capacity - s.coming;
+        require(said.stored <= room, StoredExceedsCapacity(said.stored, room));
 
         s.stored = said.stored;
         s.flags = _flags(said.canSupply, said.canAcquire);

@@ -29,11 +29,33 @@ contract AcceptanceTest is Grid {
         VM.expectEmit(address(dispatch));
         emit IDispatch.UnitsAgreed(station, seller, 1);
         _connect(seller, SELL);
-        _checkStation(station, 11_000, true, true);
+        _checkStation(station, 10_000, true, true);
+        checkEqual(_state(station).coming, 1000, "coming");
         checkEqual(_due(), 1000, "due");
         checkEqual(settlement.freeOf(station), 19_000, "free");
         checkEqual(rights.balanceOf(seller), 0, "paid before anything came");
-        checkEqual(_state(station).transfers, 1, "transfers");
+        checkEqual(_state(station).transfers, 0, "transfers");
+    }
+
+    function test_energyOnItsWayIsNotSuppliedToOthers() public {
+        _report(station, 5_000, true, true);
+        _apply(seller, SELL, 10, 0);
+        _welcome(second, 10);
+        (, uint256 drawn) = _apply(second, BUY, 10, 0);
+        checkEqual(drawn, 3, "of the five units that are there, two stay in reserve");
+        _checkStation(station, 2_000, false, true);
+        _accept(seller, 10, 10_000);
+        _checkStation(station, 12_000, false, true);
+    }
+
+    function test_roomForWhatComesStaysFree() public {
+        _apply(seller, SELL, 5, 0);
+        VM.prank(_key(station));
+        VM.expectRevert(abi.encodeWithSelector(IStationRegistry.StoredExceedsCapacity.selector, 25_001, 25_000));
+        dispatch.report(station, IStationRegistry.Report(25_001, true, false, 0));
+        _report(station, 25_000, true, false);
+        check(_accept(seller, 5, 5000), "not accepted");
+        _checkStation(station, 30_000, true, false);
     }
 
     function test_acceptancePaysUnitByUnit() public {
@@ -133,7 +155,8 @@ contract AcceptanceTest is Grid {
         checkEqual(settlement.freeOf(station), 18_000, "free");
         _checkStation(station, 12_000, true, true);
         _checkConnected(station, 0, 0);
-        checkEqual(_state(station).transfers, 6, "transfers: four agreed, two released");
+        checkEqual(_state(station).coming, 0, "coming");
+        checkEqual(_state(station).transfers, 2, "transfers");
         VM.prank(_key(station));
         VM.expectRevert(abi.encodeWithSelector(IDispatch.NotDue.selector, seller, 1, 0));
         dispatch.accept(seller, 1, 3000);
@@ -158,19 +181,20 @@ contract AcceptanceTest is Grid {
         dispatch.closeIdle(seller, SELL);
     }
 
-    function test_reportBetweenAgreementAndReleaseDoesNotUnderflow() public {
+    function test_reportBetweenAgreementAndAcceptanceIsOfWhatIsThere() public {
         _apply(seller, SELL, 5, 0);
         _report(station, 2_000, false, true);
-        _close(seller, SELL, 0);
-        _checkStation(station, 0, false, true);
+        _accept(seller, 3, 3000);
+        _close(seller, SELL, 3000);
+        _checkStation(station, 5_000, false, true);
     }
 
-    function test_aReportOvertakenByAReleaseIsRefused() public {
+    function test_aReportOvertakenByAnAcceptanceIsRefused() public {
         _apply(seller, SELL, 1, 0);
-        _close(seller, SELL, 0);
+        _accept(seller, 1, 1000);
         VM.prank(_key(station));
-        VM.expectRevert(abi.encodeWithSelector(IStationRegistry.ReportOvertaken.selector, 1, 2));
-        dispatch.report(station, IStationRegistry.Report(11_000, true, true, 1));
+        VM.expectRevert(abi.encodeWithSelector(IStationRegistry.ReportOvertaken.selector, 0, 1));
+        dispatch.report(station, IStationRegistry.Report(10_000, true, true, 0));
     }
 
     function test_rightsSetAsideForOneAreNotPromisedToAnother() public {

@@ -140,7 +140,8 @@ contract DispatchTest is Grid {
 
         checkEqual(drawn, 2, "what it could pay");
         check(!dispatch.isConnected(bob, SELL), "bob is connected");
-        _checkStation(station, 53_000, true, false);
+        _checkStation(station, 50_000, true, false);
+        checkEqual(_state(station).coming, 3_000, "coming");
         _checkConnected(station, 0, 0);
     }
 

@@ -81,7 +81,7 @@ abstract contract Grid {
         VM.prank(COMPANY);
         return dispatch.register(
             IStationRegistry.StationTerms(
-                key, uint48(capacity * UNIT), uint48(stored * UNIT), buyers, sellers, canSupply, canAcquire
+                key, uint40(capacity * UNIT), uint40(stored * UNIT), buyers, sellers, canSupply, canAcquire
             )
         );
     }
@@ -145,7 +145,7 @@ abstract contract Grid {
     function _report(uint32 station, uint256 stored, bool canSupply, bool canAcquire) internal {
         uint40 transfers = _state(station).transfers;
         VM.prank(_key(station));
-        dispatch.report(station, IStationRegistry.Report(uint48(stored), canSupply, canAcquire, transfers));
+        dispatch.report(station, IStationRegistry.Report(uint40(stored), canSupply, canAcquire, transfers));
     }
 
     /* STATE */

@@ -24,9 +24,9 @@ contract MetersTest is Grid {
         _line(user, other, 5000);
     }
 
-    function _expectMetered(uint32 at, bool selling, bool byStation, uint256 units, uint256 reading) internal {
+    function _expectMetered(uint32 metered, bool selling, bool byStation, uint256 units, uint256 reading) internal {
         VM.expectEmit(address(dispatch));
-        emit IDispatch.Metered(at, user, selling ? SELL : BUY, byStation, units, reading);
+        emit IDispatch.Metered(metered, user, selling ? SELL : BUY, byStation, units, reading);
     }
 
     function _expectDispute(bool selling, bool byStation, uint256 units, uint256 reading, uint256 expected) internal {
