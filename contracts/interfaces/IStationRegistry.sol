@@ -26,9 +26,10 @@ struct Rules {
 /// The list is updated locally and passively: nobody polls, a station reports when its state changes, and a report
 /// that units have overtaken, or whose flags its own numbers deny, is refused.
 ///
-/// Trust. The company registers stations; whoever changes the rules waits for the delay of its role. Safety: a station can lie only about itself. A level too high costs each user that is sent to it
-/// one unit, after which the line is suspended; one too low costs the station its custom. Liveness: a station that
-/// never reports stays as it was, and one without its flag is passed over.
+/// Trust. The company registers stations; whoever changes the rules waits for the delay of its role. Safety: a station
+/// can lie only about itself. A level too high costs each user that is sent to it one unit, after which the line is
+/// suspended; one too low costs the station its custom. Liveness: a station that never reports stays as it was, and one
+/// without its flag is passed over.
 interface IStationRegistry {
     /// @dev What a new station starts with.
     struct StationTerms {

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {IERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Permit.sol";
+
 import {End, IDispatch} from "../../../contracts/interfaces/IDispatch.sol";
 import {IStationRegistry} from "../../../contracts/interfaces/IStationRegistry.sol";
+import {Permit} from "../../../contracts/interfaces/ITransactionLock.sol";
 import {VM, check, checkEqual} from "../support/Vm.sol";
 import {Grid} from "./Grid.sol";
 
@@ -340,6 +343,50 @@ contract DispatchTest is Grid {
         checkEqual(_connect(poor, SELL), station, "station");
         check(_accept(poor, 1, 1000), "not accepted");
         checkEqual(rights.balanceOf(poor), UNIT, "paid");
+    }
+
+    function test_permitOfTheCallerPays() public {
+        uint256 key = 0xC0FFEE;
+        address user = VM.addr(key);
+        uint32 station = _station(0);
+        _line(user, station, 0);
+        VM.prank(COMPANY);
+        rights.transfer(user, 5 * UNIT);
+        Permit memory permit = _permit(key, 3 * UNIT);
+        uint256 before = VM.snapshotState();
+
+        VM.prank(user);
+        (, uint256 drawn) = dispatch.applyWithPermit(4, 0, permit);
+        checkEqual(drawn, 3, "drawn");
+        checkEqual(rights.allowance(user, address(settlement)), 0, "allowance left");
+
+        // Somebody used it first: the allowance is there all the same.
+        VM.revertToState(before);
+        VM.prank(STRANGER);
+        IERC20Permit(address(rights))
+            .permit(user, address(settlement), permit.value, permit.deadline, permit.v, permit.r, permit.s);
+        VM.prank(user);
+        (, drawn) = dispatch.applyWithPermit(4, 0, permit);
+        checkEqual(drawn, 3, "drawn when front-run");
+    }
+
+    function test_permitOfAnotherPaysNothing() public {
+        _station(0);
+        address poor = address(0xC);
+        _line(poor, 1, 0);
+        Permit memory permit = _permit(0xC0FFEE, UNIT);
+        VM.prank(poor);
+        VM.expectRevert(abi.encodeWithSelector(IDispatch.InsufficientRights.selector, poor, 0, UNIT));
+        dispatch.applyWithPermit(1, 0, permit);
+    }
+
+    function _permit(uint256 key, uint256 value) internal view returns (Permit memory) {
+        bytes32 kind = keccak256("Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)");
+        bytes32 content = keccak256(abi.encode(kind, VM.addr(key), settlement, value, 0, type(uint256).max));
+        (uint8 v, bytes32 r, bytes32 s) = VM.sign(
+            key, keccak256(abi.encodePacked("\x19\x01", IERC20Permit(address(rights)).DOMAIN_SEPARATOR(), content))
+        );
+        return Permit(value, type(uint256).max, v, r, s);
     }
 
     /* IDLENESS */
