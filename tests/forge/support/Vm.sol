@@ -23,6 +23,9 @@ interface Vm {
     function expectRevert(bytes4 selector) external;
     function expectRevert(bytes calldata data) external;
     function expectEmit(address emitter) external;
+    function cool(address account) external;
+    function snapshotState() external returns (uint256 id);
+    function revertToState(uint256 id) external returns (bool done);
     function recordLogs() external;
     function getRecordedLogs() external returns (Log[] memory logs);
 }
