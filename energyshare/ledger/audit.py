@@ -144,9 +144,9 @@ class Audit:
         }
 
 
-def audit(network: Network, progress: Callable[[int, int], None] | None = None) -> Audit:
-    """Conservation and privacy; `progress` is told how many blocks of how many have been searched."""
-    return Audit(tuple(conservation(read_states(network))), privacy(network, progress))
+def audit(network: Network, progress: Callable[[int, int], None] | None = None, latest: int | None = None) -> Audit:
+    """Conservation and privacy, see `privacy` for the arguments."""
+    return Audit(tuple(conservation(read_states(network))), privacy(network, progress, latest))
 
 
 # Conservation
@@ -320,14 +320,19 @@ def _uncovered(network: Network, side: Side, block: int) -> int:
 # Privacy
 
 
-def privacy(network: Network, progress: Callable[[int, int], None] | None = None) -> Privacy:
+def privacy(network: Network, progress: Callable[[int, int], None] | None = None, latest: int | None = None) -> Privacy:
     """Search every byte of each chain for the addresses that parties have on the other.
 
-    Blocks, transactions, receipts and code, from the first block to the latest, and the code of the boxes,
-    which the lock's constructor makes. `progress` is told how many blocks of how many have been searched.
+    Blocks, transactions, receipts and code, and the code of the boxes, which the lock's constructor makes.
+
+    Args:
+        progress: Told how many blocks of how many have been searched.
+        latest: How many blocks of each chain to search, counted back from its height; by default all.
     """
     heights = {side: network.chains[side].height() for side in Side}
-    total = sum(height + 1 for height in heights.values())
+    first = {side: 0 if latest is None else max(0, height + 1 - latest) for side, height in heights.items()}
+    blocks = {side: height + 1 - first[side] for side, height in heights.items()}
+    total = sum(blocks.values())
     done = 0
     found: dict[Side, tuple[Sighting, ...]] = {}
     searched = dict.fromkeys(Side, 0)
@@ -337,7 +342,7 @@ def privacy(network: Network, progress: Callable[[int, int], None] | None = None
             party.addresses[side.other]: party.name for party in network.record.parties if side.other in party.addresses
         }
         seen: list[Sighting] = []
-        for block, shown in enumerate(chain.blocks(0, heights[side])):
+        for block, shown in enumerate(chain.blocks(first[side], heights[side]), first[side]):
             searched[side] += sum(map(len, shown))
             seen += sightings(shown, needles, block)
             done += 1
@@ -345,7 +350,7 @@ def privacy(network: Network, progress: Callable[[int, int], None] | None = None
                 progress(done, total)
         seen += sightings((chain.code(box) for box in boxes(network, side)), needles, -1)
         found[side] = tuple(seen)
-    return Privacy(found, {side: height + 1 for side, height in heights.items()}, searched)
+    return Privacy(found, blocks, searched)
 
 
 def sightings(shown: Iterable[bytes], needles: Mapping[str, str], block: int) -> list[Sighting]:

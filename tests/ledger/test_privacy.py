@@ -52,6 +52,18 @@ def test_an_address_in_call_data_is_found(world: World, side: Side, name: str) -
     assert not audit(world.network).ok
 
 
+def test_a_search_of_the_latest_blocks_leaves_out_what_came_before(world: World) -> None:
+    world.send(T, world.network.asset(T).functions.approve(address_of(world, "Client1", S), 1), "EC")
+    height = world.chain(T).height()
+    world.chain(T).mine(2)
+
+    assert privacy(world.network, latest=2).ok
+    found = privacy(world.network, latest=3)
+    assert {seen.block for seen in found.sightings[T]} == {height}
+    assert found.blocks == {T: 3, S: 3}
+    assert privacy(world.network, latest=10**9).blocks == privacy(world.network).blocks
+
+
 def test_an_address_in_code_alone_is_found(world: World) -> None:
     """Its constructor makes the address from its complement, which is all that the transaction shows."""
     foreign = bytes.fromhex(address_of(world, "Client1", S)[2:])
