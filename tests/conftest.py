@@ -11,6 +11,7 @@ import pytest
 
 from energyshare.cli import main
 from energyshare.contracts import Artifact
+from tests.bridge.world import World, rolled_back
 from tests.cli.processes import Ran, Up
 
 
@@ -25,6 +26,21 @@ def mock_artifact() -> Callable[[str], Artifact]:
         return Artifact(name, made[name]["abi"], made[name]["bytecode"], made[name]["storageLayout"])
 
     return artifact
+
+
+@pytest.fixture(scope="session")
+def deployed() -> Iterator[World]:
+    """Deployed once a session; tests take `world`, which is rolled back after each."""
+    world = World.make()
+    yield world
+    world.close()
+
+
+@pytest.fixture
+def world(deployed: World) -> Iterator[World]:
+    """The network of experiment 1 on py-evm."""
+    with rolled_back(deployed) as world:
+        yield world
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ class LocalNetwork:
             on_step: Told what is being done.
         """
         self._stop = threading.Event()
-        self._threads: list[threading.Thread] = []
+        self._thread: threading.Thread | None = None
         self._failure: Exception | None = None
         self._block_maker: BlockMaker | None = None
         self._services: list[SealerService] = []
@@ -117,9 +117,8 @@ class LocalNetwork:
             except Exception as error:
                 self._failure = error
 
-        thread = threading.Thread(target=relay, name="relayers", daemon=True)
-        thread.start()
-        self._threads.append(thread)
+        self._thread = threading.Thread(target=relay, name="relayers", daemon=True)
+        self._thread.start()
 
     def check(self) -> None:
         """Raise what has ended the blocks or the relayers since `run`, if anything has."""
@@ -142,8 +141,8 @@ class LocalNetwork:
     def close(self) -> None:
         """Stop relayers, sealers and chains."""
         self._stop.set()
-        for thread in self._threads:
-            thread.join(timeout=10)
+        if self._thread is not None:
+            self._thread.join(timeout=10)
         if self._block_maker is not None:
             self._block_maker.stop()
         for service in self._services:

@@ -1,4 +1,4 @@
-"""Networks for the bridge's tests: deployed once a session, rolled back after every test."""
+"""More networks for the bridge's tests: deployed once a session, rolled back after every test."""
 
 from __future__ import annotations
 
@@ -17,20 +17,6 @@ ODD_TERMS = Terms(
     rights={"EC": 300 * BASE_UNITS, "Client1": 600 * BASE_UNITS},
 )
 """Three rights for two tokens, and so few rights that the pool runs short."""
-
-
-@pytest.fixture(scope="session")
-def deployed() -> Iterator[World]:
-    world = World.make()
-    yield world
-    world.close()
-
-
-@pytest.fixture
-def world(deployed: World) -> Iterator[World]:
-    """The network of experiment 1 on py-evm."""
-    with rolled_back(deployed) as world:
-        yield world
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Networks for the ledger's tests: deployed once a session, rolled back after every test."""
+"""One more network for the ledger's tests: deployed once a session, rolled back after every test."""
 
 from __future__ import annotations
 
@@ -17,20 +17,6 @@ SCARCE = Terms(
     rights={"EC": 300 * BASE_UNITS, "Client1": 600 * BASE_UNITS},
 )
 """Three rights for two tokens, and every right in somebody's hands: the pool of rights is empty."""
-
-
-@pytest.fixture(scope="session")
-def deployed() -> Iterator[World]:
-    world = World.make()
-    yield world
-    world.close()
-
-
-@pytest.fixture
-def world(deployed: World) -> Iterator[World]:
-    """The network of experiment 1."""
-    with rolled_back(deployed) as world:
-        yield world
 
 
 @pytest.fixture(scope="session")
