@@ -22,6 +22,7 @@ from energyshare.bridge.transfer import alias_of
 from energyshare.chain.connection import Chain
 from energyshare.deployment.actors import Actors, Party, UnknownParty
 from energyshare.deployment.record import NetworkRecord
+from energyshare.dispatch.schedule import Schedule
 from energyshare.errors import ChainError
 from energyshare.side import Side
 
@@ -109,6 +110,23 @@ class Network:
         if market is None:
             raise ChainError("this network has no market: deploy again with this version")
         return self.chains[Side.TRANSACTION].contract("EnergyMarket", market)
+
+    def schedule(self) -> Schedule:
+        """The stations and their dispatch."""
+        record = self.record.chains[Side.SCHEDULE]
+        if record.dispatch is None:
+            raise ChainError("this network has no dispatch: deploy again with this version")
+        return Schedule(self.chains[Side.SCHEDULE], record.dispatch, record.deployed_at)
+
+    def station(self, schedule: Schedule, name: str) -> int:
+        """The id of a station on the scheduling chain. Raises ChainError where no station has the party's key."""
+        key = self.party(name).addresses.get(Side.SCHEDULE)
+        for station in range(1, schedule.station_count() + 1):
+            if schedule.station_key(station) == key:
+                return station
+        raise ChainError(
+            f"{name} is registered as no station: register it, or name one of `energyshare query stations`"
+        )
 
     def party(self, name: str) -> Party:
         """Raises UnknownParty where the record has no such name."""

@@ -7,7 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableVariable
 
@@ -15,7 +15,9 @@ from energyshare.amount import base_units
 from energyshare.chain.connection import Chain
 from energyshare.chain.keys import DEVELOPMENT_MNEMONIC, Keyring
 from energyshare.deployment.actors import COMPANY, Actors
-from energyshare.deployment.deploy import Terms
+from energyshare.deployment.deploy import StationTerms, Terms
+from energyshare.dispatch.dispatcher import StationState
+from energyshare.dispatch.rules import Rules
 from energyshare.errors import EnergyShareError
 
 __all__ = ["Settings", "SettingsError", "load_settings"]
@@ -23,6 +25,23 @@ __all__ = ["Settings", "SettingsError", "load_settings"]
 
 class SettingsError(EnergyShareError):
     """The settings cannot be used."""
+
+
+class StationSettings(BaseModel):
+    """A station that a network begins with. Amounts in whole units."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    capacity: Decimal
+    stored: Decimal = Decimal(0)
+    can_supply: bool = False
+    can_acquire: bool = True
+    float: Decimal = Decimal(0)
+    """Rights at the beginning of each period, to buy energy with."""
+
+    def terms(self, name: str) -> StationTerms:
+        state = StationState(base_units(self.capacity), _or_none(self.stored), self.can_supply, self.can_acquire)
+        return StationTerms(name, state, _or_none(self.float))
 
 
 class Settings(BaseSettings):
@@ -43,8 +62,28 @@ class Settings(BaseSettings):
     """What parties start with, in whole tokens."""
     rights: dict[str, Decimal] = {COMPANY: Decimal(1_000)}
     """What parties start with, in whole rights."""
-    others: tuple[str, ...] = ("Client2", "Client3", "StationA", "StationB", "StationC")
+    others: tuple[str, ...] = ("Client2", "Client3")
     """Parties that start with nothing."""
+    k: int = Field(10, ge=1, lt=2**16)
+    """Units on one connection, after which a user applies again."""
+    reserve_per_user: Decimal = Field(Decimal(2), ge=0, lt=2**38)
+    """What a station keeps for each connected user, in whole units."""
+    idle_blocks: int = Field(300, ge=1, lt=2**32)
+    """After which anyone may close a connection."""
+    period_s: int = Field(86_400, ge=1, lt=2**40)
+    """After which a station pays what it earned to the company."""
+    stations: dict[str, StationSettings] = {
+        "StationA": StationSettings(capacity=Decimal(20), stored=Decimal(5), float=Decimal(100)),
+        "StationB": StationSettings(capacity=Decimal(40), stored=Decimal(20), can_supply=True, float=Decimal(100)),
+        "StationC": StationSettings(capacity=Decimal(40), stored=Decimal(20), can_supply=True, float=Decimal(100)),
+    }
+    """In the order of registration."""
+    lines: dict[str, dict[str, int]] = {
+        "Client1": {"StationA": 1_500, "StationB": 1_000},
+        "Client2": {"StationA": 2_000, "StationC": 1_500},
+        "Client3": {"StationA": 2_000, "StationC": 2_500},
+    }
+    """Loss in basis points, by user and station; no line is the paper's ∞."""
 
     @classmethod
     def settings_customise_sources(
@@ -70,6 +109,10 @@ class Settings(BaseSettings):
             tokens={name: base_units(amount) for name, amount in self.tokens.items()},
             rights={name: base_units(amount) for name, amount in self.rights.items()},
             others=self.others,
+            rules=Rules(k=self.k, reserve_wh=_or_none(self.reserve_per_user), idle_blocks=self.idle_blocks),
+            period_s=self.period_s,
+            stations=tuple(station.terms(name) for name, station in self.stations.items()),
+            lines=self.lines,
         )
         terms.check()
         return terms
@@ -112,3 +155,8 @@ def load_settings(path: Path | None = None) -> Settings:
         where = ".".join(map(str, first["loc"]))
         source = path if path is not None and first["loc"] and first["loc"][0] in values else "ENERGYSHARE_ variables"
         raise SettingsError(f"setting {where} ({source}): {first['msg']}") from error
+
+
+def _or_none(amount: Decimal) -> int:
+    """Base units of an amount that may be nothing."""
+    return base_units(amount) if amount else 0

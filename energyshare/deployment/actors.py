@@ -24,6 +24,7 @@ _COMPANY = 2
 _SEALERS = 1_000
 _CLIENTS = 1_000_000
 _STATIONS = 2_000_000
+_NUMBERED_STATIONS = 3_000_000
 
 
 class UnknownParty(EnergyShareError):
@@ -76,7 +77,7 @@ class Actors:
         return sorted(accounts, key=lambda account: int(account.address, 16))
 
     def account(self, name: str, side: Side) -> LocalAccount:
-        """The key of the party `name` on a chain: `EC`, `Client1`, `Client2` …, `StationA` … `StationZ`."""
+        """The key of the party `name` on a chain: `EC`, `Client1`, `Client2` …, `StationA` …, `Station1` …."""
         return self._keyring.account(side.branch, _index_of(name))
 
     def party(self, name: str) -> Party:
@@ -107,6 +108,8 @@ def _index_of(name: str) -> int:
         return _CLIENTS + int(match[1])
     if match := re.fullmatch(r"Station([A-Z])", name):
         return _STATIONS + ord(match[1]) - ord("A")
+    if match := re.fullmatch(r"Station([1-9][0-9]{0,5})", name):
+        return _NUMBERED_STATIONS + int(match[1])
     raise UnknownParty(
-        f"no party {name!r}: the company is {COMPANY}, users are Client1, Client2 …, stations StationA …"
+        f"no party {name!r}: the company is {COMPANY}, users are Client1, Client2 …, stations StationA … or Station1 …"
     )

@@ -6,25 +6,40 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from eth_utils.abi import function_signature_to_4byte_selector
+from eth_utils.abi import function_abi_to_4byte_selector
 
 from energyshare.amount import BASE_UNITS
 from energyshare.bridge.transfer import LockIdentity
 from energyshare.chain.connection import Chain
 from energyshare.deployment.actors import COMPANY, Actors
 from energyshare.deployment.record import ChainRecord, NetworkRecord
+from energyshare.dispatch.dispatcher import StationState
+from energyshare.dispatch.rules import MAX_LOSS_BP, Rules
+from energyshare.dispatch.schedule import Schedule
 from energyshare.errors import EnergyShareError
 from energyshare.side import Side
 
-__all__ = ["COMPANY_ROLE", "Terms", "deploy"]
+__all__ = ["COMPANY_ROLE", "StationTerms", "Terms", "deploy"]
 
 logger = logging.getLogger(__name__)
 
 COMPANY_ROLE = 1
-"""Role of the `NetworkManager` that may issue and redeem tokens."""
+"""Role of the `NetworkManager` that issues and redeems tokens, and keeps the list of stations and lines."""
 
 _ADMIN_ROLE = 0
 _NO_REFERENCE = bytes(32)
+_WITHOUT_LIMIT = 2**256 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class StationTerms:
+    """A station that a network begins with."""
+
+    name: str
+    state: StationState
+    """Amounts in watt-hours."""
+    float_wh: int = 0
+    """Rights that it holds at first and at the beginning of each period, to buy energy with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +65,29 @@ class Terms:
     """Rights that parties start with; their worth in tokens is locked from the start."""
     others: tuple[str, ...] = ()
     """Parties that start with nothing."""
+    rules: Rules = field(default_factory=Rules)
+    """Of dispatch."""
+    period_s: int = 86_400
+    """After which a station pays what it earned to the company (the paper's step S7)."""
+    stations: tuple[StationTerms, ...] = ()
+    """In the order of registration, which decides between equal losses."""
+    lines: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Loss in basis points, by user and station; no line is the paper's ∞."""
 
     @property
     def parties(self) -> tuple[str, ...]:
         """Every party, each once, in the order named."""
-        return tuple(dict.fromkeys([*self.tokens, *self.rights, *self.others]))
+        stations = (station.name for station in self.stations)
+        return tuple(dict.fromkeys([*self.tokens, *self.rights, *self.lines, *stations, *self.others]))
+
+    @property
+    def allotted(self) -> int:
+        """Rights in circulation from the start, those of the stations included, in base units."""
+        return sum(self.rights.values()) + sum(station.float_wh for station in self.stations)
 
     def check(self) -> None:
         """Raises EnergyShareError where the terms contradict themselves."""
-        allotted = sum(self.rights.values())
+        allotted = self.allotted
         if allotted > self.rights_supply:
             raise EnergyShareError(
                 f"genesis rights of {allotted} Wh exceed the supply of {self.rights_supply} Wh: raise the supply"
@@ -73,6 +102,27 @@ class Terms:
             raise EnergyShareError(f"{self.sealers} sealers: name from 1 to 255")
         if self.rule_delay_s < 1:
             raise EnergyShareError("rules change only after a delay: name at least 1 second")
+        if self.period_s < 1:
+            raise EnergyShareError("a period would be over at once: name at least 1 second")
+        names = [station.name for station in self.stations]
+        for name in names:
+            if names.count(name) > 1:
+                raise EnergyShareError(f"station {name} is there twice: name each once")
+        for station in self.stations:
+            if station.state.stored > station.state.capacity:
+                raise EnergyShareError(
+                    f"station {station.name} stores {station.state.stored} Wh, more than its capacity of "
+                    f"{station.state.capacity} Wh: correct one of them"
+                )
+        for user, lines in self.lines.items():
+            for station_name, loss_bp in lines.items():
+                if station_name not in names:
+                    raise EnergyShareError(f"{user} has a line to {station_name}, which is no station: name it as one")
+                if not 0 <= loss_bp <= MAX_LOSS_BP:
+                    raise EnergyShareError(
+                        f"the line from {user} to {station_name} loses {loss_bp} basis points: "
+                        f"name 0 to {MAX_LOSS_BP}, or no line where none can be used"
+                    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +166,8 @@ def deploy(
     _allot(chains, parts, actors, terms)
     on_step("join the chains")
     market = _join(chains, parts, actors, terms)
+    on_step("register stations and lines")
+    dispatch = _schedule(chains[Side.SCHEDULE], parts[Side.SCHEDULE], actors, terms)
     for side in Side:
         operator = actors.operator(side)
         manager = chains[side].contract("NetworkManager", parts[side].manager)
@@ -133,6 +185,7 @@ def deploy(
                 lock=parts[side].lock,
                 light_client=parts[side].light_client,
                 market=market if side is Side.TRANSACTION else None,
+                dispatch=dispatch if side is Side.SCHEDULE else None,
                 sealers=tuple((sealer_urls or {}).get(side, ())),
             )
             for side in Side
@@ -171,13 +224,7 @@ def _allot(chains: Mapping[Side, Chain], parts: Mapping[Side, _Parts], actors: A
     """Issue the tokens of the parties and those that back their rights; hand out the rights."""
     chain, part = chains[Side.TRANSACTION], parts[Side.TRANSACTION]
     operator, company = actors.operator(Side.TRANSACTION), actors.account(COMPANY, Side.TRANSACTION)
-    manager = chain.contract("NetworkManager", part.manager)
-    selectors = [
-        function_signature_to_4byte_selector(signature)
-        for signature in ("issue(address,uint256,bytes32)", "redeem(uint256,bytes32)")
-    ]
-    chain.transact(manager.functions.setTargetFunctionRole(part.asset, selectors, COMPANY_ROLE), operator)
-    chain.transact(manager.functions.grantRole(COMPANY_ROLE, company.address, 0), operator)
+    _let_company(chain, part, actors, Side.TRANSACTION, {part.asset: ("EnergyToken", ("issue", "redeem"))})
     token = chain.contract("EnergyToken", part.asset)
     backing = _backing(terms)
     if backing:
@@ -195,13 +242,28 @@ def _allot(chains: Mapping[Side, Chain], parts: Mapping[Side, _Parts], actors: A
 
 def _backing(terms: Terms) -> int:
     """Tokens that back the rights which parties start with."""
-    return sum(terms.rights.values()) // terms.rights_lot * terms.token_lot
+    return terms.allotted // terms.rights_lot * terms.token_lot
+
+
+def _let_company(
+    chain: Chain, part: _Parts, actors: Actors, side: Side, allowed: Mapping[str, tuple[str, Sequence[str]]]
+) -> None:
+    """Let the company call functions, by name, of contracts, by address and name."""
+    operator = actors.operator(side)
+    manager = chain.contract("NetworkManager", part.manager)
+    chain.transact(
+        manager.functions.grantRole(COMPANY_ROLE, actors.account(COMPANY, side).address, 0),
+        operator,
+    )
+    for address, (name, functions) in allowed.items():
+        contract = chain.contract(name, address)
+        selectors = [function_abi_to_4byte_selector(contract.get_function_by_name(one).abi) for one in functions]
+        chain.transact(manager.functions.setTargetFunctionRole(address, selectors, COMPANY_ROLE), operator)
 
 
 def _join(chains: Mapping[Side, Chain], parts: Mapping[Side, _Parts], actors: Actors, terms: Terms) -> str:
     """Add the route on both sides with its genesis pool, and the market. Returns the market's address."""
-    allotted = sum(terms.rights.values())
-    pools = {Side.TRANSACTION: _backing(terms), Side.SCHEDULE: terms.rights_supply - allotted}
+    pools = {Side.TRANSACTION: _backing(terms), Side.SCHEDULE: terms.rights_supply - terms.allotted}
     lots = {Side.TRANSACTION: terms.token_lot, Side.SCHEDULE: terms.rights_lot}
     for side in Side:
         chain, part, operator = chains[side], parts[side], actors.operator(side)
@@ -223,3 +285,44 @@ def _join(chains: Mapping[Side, Chain], parts: Mapping[Side, _Parts], actors: Ac
     lock = chains[side].contract("TransactionLock", parts[side].lock)
     chains[side].transact(lock.functions.setMarket(market), actors.operator(side))
     return market
+
+
+def _schedule(chain: Chain, part: _Parts, actors: Actors, terms: Terms) -> str:
+    """Deploy the dispatch with its stations, lines and floats. Returns the dispatch's address."""
+    side = Side.SCHEDULE
+    operator, company = actors.operator(side), actors.account(COMPANY, side)
+    rules = terms.rules
+    dispatch, _ = chain.deploy(
+        "Dispatch",
+        [
+            *(part.manager, part.asset, company.address, rules.unit_wh),
+            *((rules.k, rules.reserve_wh, rules.idle_blocks), terms.period_s),
+        ],
+        operator,
+    )
+    schedule = Schedule(chain, dispatch)
+    _let_company(
+        chain,
+        part,
+        actors,
+        side,
+        {
+            dispatch: ("Dispatch", ("register", "setStationKey")),
+            schedule.lines.address: ("LineRegistry", ("setLines", "removeLine", "restoreLine")),
+            schedule.settlement.address: ("Settlement", ("setFloat",)),
+        },
+    )
+    chain.transact(schedule.rights.functions.approve(schedule.settlement.address, _WITHOUT_LIMIT), company)
+    floats = sum(station.float_wh for station in terms.stations)
+    if floats:
+        chain.transact(schedule.rights.functions.approve(schedule.settlement.address, floats), operator)
+    for number, station in enumerate(terms.stations, 1):
+        schedule.register(company, actors.account(station.name, side).address, station.state)
+        if station.float_wh:
+            schedule.fund(operator, number, station.float_wh)
+            schedule.set_float(company, number, station.float_wh)
+    numbers = {station.name: number for number, station in enumerate(terms.stations, 1)}
+    for user, lines in terms.lines.items():
+        listed = [(numbers[name], loss_bp) for name, loss_bp in lines.items()]
+        schedule.set_lines(company, actors.account(user, side).address, listed)
+    return dispatch

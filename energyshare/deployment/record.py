@@ -15,7 +15,7 @@ from energyshare.side import Side
 
 __all__ = ["ChainRecord", "NetworkRecord", "RecordError"]
 
-VERSION = 1
+VERSION = 2
 
 
 class RecordError(EnergyShareError):
@@ -40,6 +40,8 @@ class ChainRecord:
     """Judges the other chain's headers."""
     market: str | None
     """On the transaction chain alone."""
+    dispatch: str | None
+    """On the scheduling chain alone."""
     sealers: tuple[str, ...]
     """URLs of those who seal this chain's headers; empty where they live in the process of the devnet."""
 

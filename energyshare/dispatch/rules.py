@@ -46,7 +46,7 @@ class Service(StrEnum):
 
 
 class End(StrEnum):
-    """Why a connection ended with a unit, and not because somebody closed it."""
+    """Why a connection ended. The rules know the first three, which come with a unit."""
 
     STATION = "station"
     """The station no longer meets the rule: every user of it on that side is disconnected."""
@@ -54,6 +54,12 @@ class End(StrEnum):
     """k units drawn: the delayed active update."""
     RIGHTS = "rights"
     """The user has no right left to pay with."""
+    CLOSED = "closed"
+    """The user closed it."""
+    IDLE = "idle"
+    """Anyone closed it, after too many blocks without a unit."""
+    DISPUTED = "disputed"
+    """A meter contradicts the units."""
 
 
 class InvalidRules(EnergyShareError):
