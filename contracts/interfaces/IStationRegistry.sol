@@ -9,6 +9,14 @@ enum Service {
     Acquire
 }
 
+/// @dev What a report says of a flag.
+enum Said {
+    /// It stays as it is.
+    Nothing,
+    No,
+    Yes
+}
+
 /// @dev The parameters of dispatch.
 struct Rules {
     /// Units on one connection, after which the user applies again (the paper's k).
@@ -24,7 +32,8 @@ struct Rules {
 /// is read by. Amounts are in watt-hours.
 ///
 /// The list is updated locally and passively: nobody polls, a station reports when its state changes, and a report
-/// that units have overtaken, or whose flags its own numbers deny, is refused.
+/// that units have overtaken is refused. So is one that raises a flag against its numbers, those it leaves alone
+/// included. A flag that a report says nothing of is not held to them: what it promises is checked at each application.
 ///
 /// Trust. The company registers stations; whoever changes the rules waits for the delay of its role. Safety: a station
 /// can lie only about itself. A level too high costs each user that is sent to it one unit, after which the line is
@@ -46,14 +55,16 @@ interface IStationRegistry {
         bool canAcquire;
     }
 
-    /// @dev What a station says of itself.
+    /// @dev What a station says of itself. It changes what it speaks of, and leaves the rest.
     struct Report {
+        /// The transfer counter that it belongs to.
+        uint40 transfers;
+        /// Whether it says what is stored.
+        bool hasStored;
         /// What is there: without what is still coming, the room for which must stay free.
         uint40 stored;
-        bool canSupply;
-        bool canAcquire;
-        /// The transfer counter that the numbers belong to.
-        uint40 transfers;
+        Said canSupply;
+        Said canAcquire;
     }
 
     /// @dev A station as the list has it.
@@ -104,7 +115,7 @@ interface IStationRegistry {
     /// @notice Emitted when another account acts for a station.
     event StationKeyChanged(uint32 indexed station, address previous, address current);
 
-    /// @notice Emitted when a station reports.
+    /// @notice Emitted when a station reports, with all that the list says of it then.
     event Reported(uint32 indexed station, uint256 stored, bool canSupply, bool canAcquire, uint256 transfers);
 
     /// @notice Emitted when a station loses its flag for a service, by its own numbers. It returns with a report.

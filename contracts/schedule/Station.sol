@@ -96,6 +96,11 @@ library StationLib {
         else --s.connectedAcquire;
     }
 
+    /// @notice Raises the flag for a service.
+    function raise(Station memory s, Service service) internal pure {
+        s.flags |= flag(service);
+    }
+
     /// @notice Clears the flag for a service.
     function clear(Station memory s, Service service) internal pure {
         s.flags &= ~flag(service);

@@ -2,7 +2,7 @@
 pragma solidity 0.8.37;
 
 import {DelayedAccess} from "../access/DelayedAccess.sol";
-import {IStationRegistry, Rules, Service} from "../interfaces/IStationRegistry.sol";
+import {IStationRegistry, Rules, Said, Service} from "../interfaces/IStationRegistry.sol";
 import {Station, StationLib} from "./Station.sol";
 
 /// @title StationRegistry
@@ -89,15 +89,14 @@ abstract contract StationRegistry is IStationRegistry, DelayedAccess {
         Station memory s = _load(station);
         require(said.transfers == s.transfers, ReportOvertaken(said.transfers, s.transfers));
         uint256 room = s.capacity - s.coming;
-        require(said.stored <= room, StoredExceedsCapacity(said.stored, room));
+        require(!said.hasStored || said.stored <= room, StoredExceedsCapacity(said.stored, room));
 
-        s.stored = said.stored;
-        s.flags = _flags(said.canSupply, said.canAcquire);
-        _checkFlag(s, Service.Supply);
-        _checkFlag(s, Service.Acquire);
+        if (said.hasStored) s.stored = said.stored;
+        _setFlag(s, Service.Supply, said.canSupply);
+        _setFlag(s, Service.Acquire, said.canAcquire);
         _store(station, s);
 
-        emit Reported(station, said.stored, said.canSupply, said.canAcquire, said.transfers);
+        emit Reported(station, s.stored, s.available(Service.Supply), s.available(Service.Acquire), s.transfers);
     }
 
     /// @dev Functions of their own because a copy of either is large.
@@ -115,11 +114,16 @@ abstract contract StationRegistry is IStationRegistry, DelayedAccess {
         require(msg.sender == key, NotTheStation(msg.sender, key));
     }
 
-    function _checkFlag(Station memory s, Service service) internal view {
-        if (!s.available(service)) return;
+    /// @dev Changes a flag as a report says. Reverts if it says yes and the station's numbers say no.
+    function _setFlag(Station memory s, Service service, Said said) internal view {
+        if (said == Said.Nothing) return;
+
+        s.clear(service);
+        if (said == Said.No) return;
 
         uint256 required = rules.reservePerUser * s.connected(service);
         require(s.level(service) > required, FlagContradicted(service, s.level(service), required));
+        s.raise(service);
     }
 
     function _flags(bool canSupply, bool canAcquire) internal pure returns (uint8) {

@@ -19,6 +19,9 @@ from energyshare.dispatch.rules import Rules, Service
 SERVICES = (Service.SUPPLY, Service.ACQUIRE)
 """In the order in which the contracts number them."""
 
+SAID = (None, False, True)
+"""What a report says of a flag, in the order in which the contracts number it."""
+
 PERIOD_S = 86_400
 FULL_LOSS_BP = 10_000
 
@@ -116,8 +119,9 @@ class ContractDispatcher:
         self._send(self.dispatch.functions.close(SERVICES.index(service), reading), self.users[user])
 
     def report(self, station: int, report: Report) -> None:
-        fields = (report.stored, report.can_supply, report.can_acquire, report.transfers)
-        self._send(self.dispatch.functions.report(station + 1, fields), self.keys[station])
+        stored = (report.stored is not None, report.stored or 0)
+        said = (report.transfers, *stored, *(SAID.index(report.flag(service)) for service in SERVICES))
+        self._send(self.dispatch.functions.report(station + 1, said), self.keys[station])
 
     # What can be seen
 

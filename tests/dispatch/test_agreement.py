@@ -104,9 +104,9 @@ class Pair:
         state = self.reference.stations()[str(station)]
         report = Report(
             state.transfers + (self.rng.random() < 0.1),
-            self.rng.randint(0, state.capacity + state.capacity // 10),
-            self.rng.random() < 0.7,
-            self.rng.random() < 0.7,
+            self.rng.choice((None, self.rng.randint(0, state.capacity + state.capacity // 10))),
+            self.rng.choice((None, False, True, True)),
+            self.rng.choice((None, False, True, True)),
         )
         self._both(
             "report",

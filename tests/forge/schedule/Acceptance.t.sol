@@ -52,7 +52,7 @@ contract AcceptanceTest is Grid {
         _apply(seller, SELL, 5, 0);
         VM.prank(_key(station));
         VM.expectRevert(abi.encodeWithSelector(IStationRegistry.StoredExceedsCapacity.selector, 25_001, 25_000));
-        dispatch.report(station, IStationRegistry.Report(25_001, true, false, 0));
+        dispatch.report(station, _reportOf(0, 25_001, true, false));
         _report(station, 25_000, true, false);
         check(_accept(seller, 5, 5000), "not accepted");
         _checkStation(station, 30_000, true, false);
@@ -194,7 +194,7 @@ contract AcceptanceTest is Grid {
         _accept(seller, 1, 1000);
         VM.prank(_key(station));
         VM.expectRevert(abi.encodeWithSelector(IStationRegistry.ReportOvertaken.selector, 0, 1));
-        dispatch.report(station, IStationRegistry.Report(10_000, true, true, 0));
+        dispatch.report(station, _reportOf(0, 10_000, true, true));
     }
 
     function test_rightsSetAsideForOneAreNotPromisedToAnother() public {

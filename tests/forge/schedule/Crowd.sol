@@ -3,7 +3,7 @@ pragma solidity 0.8.37;
 
 import {IDispatch} from "../../../contracts/interfaces/IDispatch.sol";
 import {ISettlement} from "../../../contracts/interfaces/ISettlement.sol";
-import {IStationRegistry, Service} from "../../../contracts/interfaces/IStationRegistry.sol";
+import {IStationRegistry, Said, Service} from "../../../contracts/interfaces/IStationRegistry.sol";
 import {VM, check, checkEqual} from "../support/Vm.sol";
 import {Grid} from "./Grid.sol";
 
@@ -263,27 +263,31 @@ contract Crowd is Grid {
     function report(uint256 seed) external random(seed) {
         uint32 station = _station();
         StationModel storage s = stations[station];
-        uint256 stored = _draws(s.capacity - s.coming + 2);
-        bool[2] memory flag = [_draws(4) != 0, _draws(4) != 0];
+        bool hasStored = _draws(4) != 0;
+        uint256 said = _draws(s.capacity - s.coming + 1);
+        Said[2] memory flag = [_drawSaid(), _drawSaid()];
         uint256 transfers = s.transfers + (_draws(8) == 0 ? 1 : 0);
+        uint256 stored = hasStored ? said : s.stored;
         bytes memory call = abi.encodeCall(
             IStationRegistry.report,
-            (station, IStationRegistry.Report(uint40(stored), flag[0], flag[1], uint40(transfers)))
+            (station, IStationRegistry.Report(uint40(transfers), hasStored, uint40(said), flag[0], flag[1]))
         );
 
         if (transfers != s.transfers) {
             return _refused(_key(station), call, IStationRegistry.ReportOvertaken.selector);
         }
         if (
-            (flag[0] && stored <= RESERVE * s.users[0])
-                || (flag[1] && s.capacity - s.coming - stored <= RESERVE * s.users[1])
+            (flag[0] == Said.Yes && stored <= RESERVE * s.users[0])
+                || (flag[1] == Said.Yes && s.capacity - s.coming - stored <= RESERVE * s.users[1])
         ) {
             ++_tally.contradicted;
             return _refused(_key(station), call, IStationRegistry.FlagContradicted.selector);
         }
 
         s.stored = stored;
-        s.flag = flag;
+        for (uint256 side; side < 2; ++side) {
+            if (flag[side] != Said.Nothing) s.flag[side] = flag[side] == Said.Yes;
+        }
         ++_tally.reports;
 
         _done(_key(station), call);
@@ -550,6 +554,12 @@ contract Crowd is Grid {
 
     function _service() internal returns (Service) {
         return Service(_draws(2));
+    }
+
+    /// @dev Mostly yes.
+    function _drawSaid() internal returns (Said) {
+        uint256 one = _draws(8);
+        return one < 2 ? Said(one) : Said.Yes;
     }
 
     /// @dev Mostly one that is connected, or has units due.

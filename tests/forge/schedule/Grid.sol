@@ -6,7 +6,7 @@ import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {IDispatch} from "../../../contracts/interfaces/IDispatch.sol";
 import {ILineRegistry} from "../../../contracts/interfaces/ILineRegistry.sol";
 import {ISettlement} from "../../../contracts/interfaces/ISettlement.sol";
-import {IStationRegistry, Rules, Service} from "../../../contracts/interfaces/IStationRegistry.sol";
+import {IStationRegistry, Rules, Said, Service} from "../../../contracts/interfaces/IStationRegistry.sol";
 import {VM, Vm, checkEqual} from "../support/Vm.sol";
 
 /// @dev Both faces of the contract.
@@ -143,9 +143,22 @@ abstract contract Grid {
 
     /// @dev A report at the station's counter of now; the amount in watt-hours.
     function _report(uint32 station, uint256 stored, bool canSupply, bool canAcquire) internal {
-        uint40 transfers = _state(station).transfers;
+        IStationRegistry.Report memory said = _reportOf(_state(station).transfers, stored, canSupply, canAcquire);
         VM.prank(_key(station));
-        dispatch.report(station, IStationRegistry.Report(uint40(stored), canSupply, canAcquire, transfers));
+        dispatch.report(station, said);
+    }
+
+    /// @dev A report that leaves nothing alone.
+    function _reportOf(uint40 transfers, uint256 stored, bool canSupply, bool canAcquire)
+        internal
+        pure
+        returns (IStationRegistry.Report memory)
+    {
+        return IStationRegistry.Report(transfers, true, uint40(stored), _said(canSupply), _said(canAcquire));
+    }
+
+    function _said(bool flag) internal pure returns (Said) {
+        return flag ? Said.Yes : Said.No;
     }
 
     /* STATE */

@@ -3,7 +3,7 @@ pragma solidity 0.8.37;
 
 import {IAccessManaged} from "@openzeppelin/contracts/access/manager/IAccessManaged.sol";
 
-import {IStationRegistry, Service} from "../../../contracts/interfaces/IStationRegistry.sol";
+import {IStationRegistry, Said, Service} from "../../../contracts/interfaces/IStationRegistry.sol";
 import {VM, checkEqual} from "../support/Vm.sol";
 import {Grid} from "./Grid.sol";
 
@@ -22,6 +22,11 @@ contract StationsTest is Grid {
     function _expectReport(IStationRegistry.Report memory said, bytes memory reason) internal {
         VM.prank(_key(station));
         VM.expectRevert(reason);
+        dispatch.report(station, said);
+    }
+
+    function _say(IStationRegistry.Report memory said) internal {
+        VM.prank(_key(station));
         dispatch.report(station, said);
     }
 
@@ -61,11 +66,11 @@ contract StationsTest is Grid {
         dispatch.setStationKey(station, STRANGER);
 
         _expectReport(
-            IStationRegistry.Report(0, false, false, 0),
+            _reportOf(0, 0, false, false),
             abi.encodeWithSelector(IStationRegistry.NotTheStation.selector, _key(station), STRANGER)
         );
         VM.prank(STRANGER);
-        dispatch.report(station, IStationRegistry.Report(0, false, false, 0));
+        dispatch.report(station, _reportOf(0, 0, false, false));
         _checkStation(station, 0, false, false);
     }
 
@@ -91,13 +96,58 @@ contract StationsTest is Grid {
         _checkConnected(station, 3, 2);
     }
 
+    function test_aReportChangesOnlyWhatItSpeaksOf() public {
+        _say(IStationRegistry.Report(0, true, 30_000, Said.Nothing, Said.Nothing));
+        _checkStation(station, 30_000, true, true);
+        _say(IStationRegistry.Report(0, false, 7, Said.No, Said.Nothing));
+        _checkStation(station, 30_000, false, true);
+        VM.expectEmit(address(dispatch));
+        emit IStationRegistry.Reported(station, 30_000, false, false, 0);
+        _say(IStationRegistry.Report(0, false, 0, Said.Nothing, Said.No));
+        _checkStation(station, 30_000, false, false);
+        _say(IStationRegistry.Report(0, false, 0, Said.Yes, Said.Yes));
+        _checkStation(station, 30_000, true, true);
+        _say(IStationRegistry.Report(0, false, type(uint40).max, Said.Nothing, Said.Nothing));
+        _checkStation(station, 30_000, true, true);
+    }
+
+    function test_aFlagIsHeldToTheNumbersThatItsReportLeavesAlone() public {
+        _report(station, 6_000, false, true);
+        _expectReport(
+            IStationRegistry.Report(0, false, 30_000, Said.Yes, Said.Nothing),
+            abi.encodeWithSelector(IStationRegistry.FlagContradicted.selector, Service.Supply, 6_000, 6_000)
+        );
+        _say(IStationRegistry.Report(0, true, 6_001, Said.Yes, Said.Nothing));
+        _checkStation(station, 6_001, true, true);
+    }
+
+    function test_aFlagThatAReportLeavesAloneIsCheckedAtTheApplication() public {
+        _say(IStationRegistry.Report(0, true, 0, Said.Nothing, Said.Nothing));
+        _checkStation(station, 0, true, true);
+        checkEqual(_connect(user, BUY), 0, "nobody");
+        _checkStation(station, 0, false, true);
+    }
+
+    function test_partialReportsThatAreOvertakenOrImpossibleAreRefused() public {
+        _apply(user, BUY, 1, 0);
+        _expectReport(
+            IStationRegistry.Report(0, false, 0, Said.Nothing, Said.No),
+            abi.encodeWithSelector(IStationRegistry.ReportOvertaken.selector, 0, 1)
+        );
+        _expectReport(
+            IStationRegistry.Report(1, true, 40_001, Said.Nothing, Said.Nothing),
+            abi.encodeWithSelector(IStationRegistry.StoredExceedsCapacity.selector, 40_001, 40_000)
+        );
+        _checkStation(station, 19_000, true, true);
+    }
+
     function test_reportBySomebodyElseIsRefused() public {
         VM.prank(STRANGER);
         VM.expectRevert(abi.encodeWithSelector(IStationRegistry.NotTheStation.selector, STRANGER, _key(station)));
-        dispatch.report(station, IStationRegistry.Report(0, false, false, 0));
+        dispatch.report(station, _reportOf(0, 0, false, false));
         VM.prank(COMPANY);
         VM.expectRevert(abi.encodeWithSelector(IStationRegistry.NotTheStation.selector, COMPANY, address(0)));
-        dispatch.report(7, IStationRegistry.Report(0, false, false, 0));
+        dispatch.report(7, _reportOf(0, 0, false, false));
     }
 
     function test_reportOvertakenByTransfersIsRefused() public {
@@ -105,18 +155,17 @@ contract StationsTest is Grid {
         checkEqual(_state(station).transfers, 2, "transfers");
 
         _expectReport(
-            IStationRegistry.Report(20_000, true, true, 0),
-            abi.encodeWithSelector(IStationRegistry.ReportOvertaken.selector, 0, 2)
+            _reportOf(0, 20_000, true, true), abi.encodeWithSelector(IStationRegistry.ReportOvertaken.selector, 0, 2)
         );
         _checkStation(station, 18_000, true, true);
         VM.prank(_key(station));
-        dispatch.report(station, IStationRegistry.Report(17_990, true, true, 2));
+        dispatch.report(station, _reportOf(2, 17_990, true, true));
         _checkStation(station, 17_990, true, true);
     }
 
     function test_reportOfMoreThanFitsIsRefused() public {
         _expectReport(
-            IStationRegistry.Report(40_001, false, false, 0),
+            _reportOf(0, 40_001, false, false),
             abi.encodeWithSelector(IStationRegistry.StoredExceedsCapacity.selector, 40_001, 40_000)
         );
         _report(station, 40_000, true, false);
@@ -124,13 +173,13 @@ contract StationsTest is Grid {
 
     function test_flagThatTheNumbersDenyIsRefused() public {
         _expectReport(
-            IStationRegistry.Report(6_000, true, true, 0),
+            _reportOf(0, 6_000, true, true),
             abi.encodeWithSelector(IStationRegistry.FlagContradicted.selector, Service.Supply, 6_000, 6_000)
         );
         _report(station, 6_001, true, true);
         _report(station, 6_000, false, true);
         _expectReport(
-            IStationRegistry.Report(36_000, true, true, 0),
+            _reportOf(0, 36_000, true, true),
             abi.encodeWithSelector(IStationRegistry.FlagContradicted.selector, Service.Acquire, 4_000, 4_000)
         );
         _report(station, 35_999, true, true);
