@@ -26,6 +26,9 @@ SERVICES = (Service.SUPPLY, Service.ACQUIRE)
 ENDS = (End.STATION, End.LIMIT, End.RIGHTS, End.CLOSED, End.IDLE, End.DISPUTED)
 """As the contracts number them."""
 
+_SAID = (None, False, True)
+"""Of a flag in a report, as the contracts number it: left as it is, cleared, raised."""
+
 
 @dataclass(frozen=True, slots=True)
 class Connection:
@@ -274,7 +277,10 @@ class Schedule:
 
     def report(self, account: LocalAccount, station: int, report: Report) -> None:
         """A station's word on itself; fields that are None stay as they are."""
-        said = (report.stored, report.can_supply, report.can_acquire, report.transfers)
+        said = (
+            *(report.transfers, report.stored is not None, report.stored or 0),
+            *(_SAID.index(report.can_supply), _SAID.index(report.can_acquire)),
+        )
         self.chain.transact(self.dispatch.functions.report(station, said), account)
 
     def accept(self, account: LocalAccount, user: str, units: int, reading_wh: int) -> bool:

@@ -39,10 +39,11 @@ def dead_record(tmp_path: Path) -> Path:
         "lock": "0x" + "22" * 20,
         "light_client": "0x" + "22" * 20,
         "market": None,
+        "dispatch": None,
         "sealers": [],
     }
     path = tmp_path / "network.json"
-    path.write_text(json.dumps({"version": 1, "chains": {"transaction": chain, "schedule": chain}, "parties": []}))
+    path.write_text(json.dumps({"version": 2, "chains": {"transaction": chain, "schedule": chain}, "parties": []}))
     return path
 
 
@@ -91,10 +92,10 @@ def test_missing_record_says_how_to_get_one(run: Run, tmp_path: Path) -> None:
         "",
         "{",
         "[]",
-        '{"version": 1}',
+        '{"version": 2}',
         '{"version": 99}',
-        '{"version": 1, "chains": {}, "parties": []}',
-        '{"version": 1, "chains": [], "parties": []}',
+        '{"version": 2, "chains": {}, "parties": []}',
+        '{"version": 2, "chains": [], "parties": []}',
         "\x00\xff",
     ],
 )

@@ -45,7 +45,7 @@ def test_a_station_lives_on_the_scheduling_chain_alone(actors: Actors) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "Client0", "Client", "Client01", "client1", "StationAA", "Station1", "Bob", "EC "]
+    "name", ["", "Client0", "Client", "Client01", "client1", "StationAA", "Station0", "Bob", "EC "]
 )
 def test_an_unknown_party_is_named(actors: Actors, name: str) -> None:
     with pytest.raises(UnknownParty):

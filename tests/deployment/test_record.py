@@ -27,6 +27,7 @@ def record() -> NetworkRecord:
             lock="0x" + "04" * 20,
             light_client="0x" + "05" * 20,
             market="0x" + "06" * 20 if side is Side.TRANSACTION else None,
+            dispatch="0x" + "07" * 20 if side is Side.SCHEDULE else None,
             sealers=("http://127.0.0.1:1", "http://127.0.0.1:2"),
         )
 
@@ -71,7 +72,7 @@ def test_a_missing_record_says_how_to_make_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "null", '{"version": 1}', '{"version": 1, "chains": {"moon": {}}, "parties": []}']
+    "text", ["", "{", "[]", "null", '{"version": 2}', '{"version": 1, "chains": {"moon": {}}, "parties": []}']
 )
 def test_what_is_no_record_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "network.json"
