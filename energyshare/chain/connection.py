@@ -115,6 +115,13 @@ class Chain:
             )
         return header
 
+    def transactions(self, number: int) -> list[bytes]:
+        """Hashes of a block's transactions, in order. Raises ChainError where there is no such block."""
+        block = self._ask("eth_getBlockByNumber", hex(number), False)
+        if block is None:
+            raise ChainError(f"{self.name} has no block {number}: ask for a height up to {self.height()}")
+        return [to_bytes(hexstr=digest) for digest in block["transactions"]]
+
     def prove(self, address: str, slots: Sequence[int], block_number: int) -> AccountProof:
         """Account and storage proofs at a block. Raises RpcError if its state is pruned."""
         words = [f"0x{slot:064x}" for slot in slots]

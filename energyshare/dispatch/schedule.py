@@ -277,11 +277,15 @@ class Schedule:
 
     def report(self, account: LocalAccount, station: int, report: Report) -> None:
         """A station's word on itself; fields that are None stay as they are."""
+        self.chain.transact(self.report_call(station, report), account)
+
+    def report_call(self, station: int, report: Report) -> ContractFunction:
+        """The call of `report`, for whoever sends many."""
         said = (
             *(report.transfers, report.stored is not None, report.stored or 0),
             *(_SAID.index(report.can_supply), _SAID.index(report.can_acquire)),
         )
-        self.chain.transact(self.dispatch.functions.report(station, said), account)
+        return self.dispatch.functions.report(station, said)
 
     def accept(self, account: LocalAccount, user: str, units: int, reading_wh: int) -> bool:
         """Accept units that a user sold, and so pay for them. False where the reading is disputed."""
