@@ -36,12 +36,16 @@ enum End {
 ///
 /// Meters. Readings are watt-hours since the connection was made. The station meters units; a user's meter should have
 /// received units · (1 − loss), or sent units / (1 − loss). Rounding may make a watt-hour a unit. A reading that is off
-/// by more disputes the connection: it is closed, the difference is on record and the line is suspended. No reading
-/// reverts, for what reverts leaves no record.
+/// by more disputes the connection: it is closed, the difference is on record and the line is suspended. A suspended
+/// line carries no new connection; the user's other one over it goes on while its own meters agree. No reading reverts,
+/// for what reverts leaves no record.
 ///
 /// Trust. At most one unit is at risk on either side for whoever draws one at a time; who draws several, risks several.
-/// A user that reports a false reading loses the line, and gains nothing: no right is ever paid back. Safety of the
-/// rights: {ISettlement}. Liveness: the user and the station that it is connected to.
+/// A user that reports a false reading loses the line, and gains nothing: no right is ever paid back. A seller that
+/// agrees on units and sends none holds their room and rights, one connection's at most, until it is closed or idle too
+/// long; what it did not send is on record. A station that accepts what nobody sent gives its own rights away, which
+/// would have been the company's: no more than it holds, and the energy is missing from its next true report. Safety of
+/// the rights: {ISettlement}. Liveness: the user and the station that it is connected to.
 interface IDispatch {
     /// @dev The last connection of a user for a service, open or not.
     struct Connection {

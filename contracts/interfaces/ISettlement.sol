@@ -6,8 +6,9 @@ pragma solidity >=0.8.4;
 /// energy or, once a period is over, to the company (the paper's step S7). Amounts are in base units of the rights,
 /// which are watt-hours.
 ///
-/// What a sale will cost is set aside when the sale is agreed, before any energy flows, and settling does not touch
-/// it: so no sale is stranded. The settling transaction also grants the station its next float.
+/// What a sale will cost is set aside when the sale is agreed, before any energy flows. Settling does not touch it: so
+/// no sale is stranded, and none is paid before the station's meter has seen it. The settling transaction also grants
+/// the station its next float.
 ///
 /// Trust. Safety: the dispatch, fixed at deployment, says who paid whom; the company's role sets the floats, and the
 /// company's allowance bounds them. Liveness: anybody, once the period is over. Rights that are sent here directly,
@@ -39,7 +40,7 @@ interface ISettlement {
     event Funded(uint32 indexed station, address indexed from, uint256 amount);
 
     /// @notice Emitted when a station is settled: it paid `paid` to the company and got `granted` as its next float,
-    /// less than its float where the company's rights or allowance are short.
+    /// less than its float where the company's rights or allowance are short. {fund} makes up for it.
     event Settled(uint32 indexed station, uint256 paid, uint256 granted);
 
     /// @notice Emitted when a station's float changes.

@@ -67,7 +67,11 @@ class _Connection:
 
 
 class ReferenceDispatcher:
-    """A `Dispatcher` in memory. Amounts in watt-hours, one right a watt-hour."""
+    """A `Dispatcher` in memory. Amounts in watt-hours, one right a watt-hour.
+
+    What a user sells is accepted the moment it is drawn. The contracts have a transaction for that, which ends
+    idleness as a unit does; here the two are one.
+    """
 
     def __init__(self, rules: Rules | None = None, clock: Callable[[], int] = lambda: 0) -> None:
         """

@@ -7,7 +7,7 @@ import {IAccessManager} from "@openzeppelin/contracts/access/manager/IAccessMana
 import {IDelayedAccess} from "../../../contracts/interfaces/IDelayedAccess.sol";
 import {ISettlement} from "../../../contracts/interfaces/ISettlement.sol";
 import {IStationRegistry, Rules} from "../../../contracts/interfaces/IStationRegistry.sol";
-import {VM, checkEqual} from "../support/Vm.sol";
+import {VM, Vm, checkEqual} from "../support/Vm.sol";
 import {Grid} from "./Grid.sol";
 
 /// @notice The rules of dispatch and the period change in public only, and each change is on record.
@@ -36,6 +36,29 @@ contract ScheduleRulesTest is Grid {
         VM.prank(operator);
         IAccessManager(manager).schedule(target, call, 0);
         VM.warp(block.timestamp + DELAY);
+    }
+
+    function test_theRulesOfADeploymentAreOnRecord() public {
+        Rules memory initial = Rules(4, 3_000, 20);
+        VM.recordLogs();
+        VM.deployCode("Dispatch.sol", abi.encode(manager, rights, COMPANY, UNIT, initial, PERIOD));
+
+        Vm.Log[] memory logs = VM.getRecordedLogs();
+        checkEqual(
+            keccak256(_onlyOne(logs, IStationRegistry.RulesChanged.selector)),
+            keccak256(abi.encode(Rules(0, 0, 0), initial)),
+            "rules"
+        );
+        checkEqual(
+            keccak256(_onlyOne(logs, ISettlement.PeriodChanged.selector)), keccak256(abi.encode(0, PERIOD)), "period"
+        );
+    }
+
+    function _onlyOne(Vm.Log[] memory logs, bytes32 signature) internal pure returns (bytes memory data) {
+        checkEqual(_count(logs, signature), 1, "entries");
+        for (uint256 i; i < logs.length; ++i) {
+            if (logs[i].topics[0] == signature) data = logs[i].data;
+        }
     }
 
     function test_rulesChangeAfterTheDelayOnly() public {
