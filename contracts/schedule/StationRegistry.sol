@@ -121,8 +121,9 @@ abstract contract StationRegistry is IStationRegistry, DelayedAccess {
         s.clear(service);
         if (said == Said.No) return;
 
+        uint256 level = s.level(service);
         uint256 required = rules.reservePerUser * s.connected(service);
-        require(s.level(service) > required, FlagContradicted(service, s.level(service), required));
+        require(level > required, FlagContradicted(service, level, required));
         s.raise(service);
     }
 

@@ -1,4 +1,4 @@
-"""Gas of everything that the lock does, from the receipts of real transactions with real proofs.
+"""Gas of everything that the lock does, from the receipts of real transactions with real proofs; and of dispatch.
 
 Steady state: the first lock and the first packet of a deployment are not counted, allowances are
 standing ones, 3 of 4 sealers seal. On py-evm two runs of the same contracts agree to the unit.
@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any
 
+from energyshare.bench import dispatch
 from energyshare.bench.meter import CalldataCost, Meter
 from energyshare.bench.rig import AMOUNT, LOCKER, Delivered, ProofDepth, Rig, holders
 from energyshare.bridge.permit import sign_permit
@@ -135,15 +136,17 @@ class GasReport:
     """Gas of a packet of one by the number of accounts in the source's state, at one address each."""
     operations: Mapping[str, int]
     """Gas of whatever else users and relayers do, at one address."""
+    dispatch: dispatch.DispatchGas
 
     @property
     def violations(self) -> list[str]:
         """One line for each bound that does not hold."""
-        return [
+        own = [
             f"{name}: {self.figures[name].mean:,} gas, and {bound:,} is the most it may be"
             for name, bound in BOUNDS.items()
             if self.figures[name].mean > bound
         ]
+        return own + self.dispatch.violations
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -155,6 +158,7 @@ class GasReport:
             "packet": self.packet.to_json(),
             "accounts": {str(accounts): gas for accounts, gas in self.accounts.items()},
             "operations": dict(self.operations),
+            "dispatch": self.dispatch.to_json(),
         }
 
 
@@ -164,6 +168,7 @@ def measure(
     deployments: int = 8,
     progress: Progress | None = None,
     state_sizes: Sequence[int] = STATE_SIZES,
+    unrelated: Sequence[int] = dispatch.UNRELATED,
 ) -> GasReport:
     """Deploy `deployments` times on chains with `accounts` accounts, and measure. Takes minutes on py-evm."""
     tell = progress or _silent
@@ -195,6 +200,7 @@ def measure(
         _anatomy(samples),
         by_size,
         {"alias_registration": round(fmean(one.alias for one in samples)), **operations},
+        dispatch.measure(kind, unrelated, tell),
     )
 
 

@@ -6,17 +6,19 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from energyshare.bench import dispatch
 from energyshare.bench.baseline import Comparison
 from energyshare.bench.gas import BATCH, GasReport, Sample, Spread
 from energyshare.bench.latency import LatencyReport
 from energyshare.bench.throughput import ThroughputReport
 from energyshare.contracts import artifact
 
-__all__ = ["CONTRACTS", "bytecode_digest", "deployment_0", "faults", "render"]
+__all__ = ["CONTRACTS", "DISPATCH_TITLES", "bytecode_digest", "deployment_0", "faults", "render"]
 
 CONTRACTS = (
     "AliasRegistry",
     "Claims",
+    "Dispatch",
     "EnergyMarket",
     "EnergyRights",
     "EnergyToken",
@@ -24,8 +26,9 @@ CONTRACTS = (
     "QuorumLightClient",
     "TransactionLock",
 )
-"""The contracts that the figures depend on."""
+"""The contracts that the figures depend on; the code of Dispatch holds that of LineRegistry and Settlement."""
 
+_K = dispatch.RULES.k
 _DIGEST = re.compile(r"Bytecode measured: sha256 `([0-9a-f]{64})`")
 _DEPLOYMENT_0 = re.compile(r"^\| deployment 0: (\w+) \| ([\d,]+) \|$", re.MULTILINE)
 
@@ -74,6 +77,7 @@ def render(
         _packet(gas),
         _state(gas),
         _operations(gas),
+        _dispatch(gas),
         _baseline(comparison),
         _time(latency, throughput),
         _anchors(gas, latency, throughput, comparison),
@@ -164,8 +168,61 @@ _OPERATIONS = {
 def _operations(gas: GasReport) -> str:
     rows = [(title, f"{gas.operations[name]:,}") for name, title in _OPERATIONS.items()]
     return (
-        "## Everything else\n\nAt one lock address. The tail costs what EIP-7623 asks for its call data.\n\n"
+        "## Everything else of the lock\n\nAt one lock address. The tail costs what EIP-7623 asks for its call data.\n\n"
         + _table(("", "gas"), rows)
+    )
+
+
+DISPATCH_TITLES = {
+    "deploy": "deploy Dispatch, and with it the line registry and the settlement",
+    "register": "register a station",
+    "set_lines_1": "give a new user 1 line",
+    f"set_lines_{dispatch.MANY_LINES}": f"give a new user {dispatch.MANY_LINES} lines",
+    "report": "report of energy and both flags",
+    "report_stored_only": "report of energy alone",
+    "connect_supply": "connect for supply, with the first unit",
+    "draw_1": "draw 1 unit",
+    f"draw_{dispatch.REST}": f"draw {dispatch.REST} units: all that the connection has left",
+    "close": "close, with the last reading",
+    "close_idle": "close somebody's idle connection",
+    **{
+        f"apply_{_K}_past_{count}": f"apply for {_K} units, {count} better stations unavailable"
+        for count in dispatch.UNAVAILABLE
+    },
+    **{
+        f"apply_{_K}_clearing_{count}": f"… {count} better stations found wanting: each loses its flag"
+        for count in dispatch.UNAVAILABLE[1:]
+    },
+    "connect_acquire": "connect for acquisition, and agree on the first unit",
+    f"apply_{_K}_acquire": f"apply to sell {_K} units",
+    "accept_1": "accept 1 unit, and pay for it",
+    f"accept_{_K}": f"accept {_K} units, and pay for them",
+    "settle": "settle a station, with its next float",
+}
+"""What each figure of dispatch is called, by its name."""
+
+
+def _dispatch(gas: GasReport) -> str:
+    measured, bounds = gas.dispatch, dispatch.BOUNDS
+    rows = [
+        (title, f"{measured.figures[name]:,}", f"{bounds[name]:,}" if name in bounds else "")
+        for name, title in DISPATCH_TITLES.items()
+    ]
+    fewest = min(measured.connect_among)
+    rows += [
+        (
+            f"connect for supply, {stations:,} stations without a line to the user",
+            f"{used:,}",
+            "" if stations == fewest else f"{measured.connect_among[fewest]:,}",
+        )
+        for stations, used in measured.connect_among.items()
+    ]
+    return (
+        f"## Dispatch\n\nOn a scheduling chain of its own; k = {_K}, a reserve of "
+        f"{dispatch.RULES.reserve_wh:,} Wh a user. Steady state: the user and the station have been there before in "
+        "each way, balances and floats are there already, allowances are infinite, and a connection acknowledges the "
+        "unit of the one before; users of new lines are new. Every figure starts from the same state.\n\n"
+        + _table(("", "gas", "bound"), rows)
     )
 
 

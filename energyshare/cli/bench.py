@@ -32,7 +32,7 @@ def bench() -> None:
 )
 @json_option
 def gas(kind: devnet.Kind, deployments: int, json_path: str | None) -> int:
-    """Gas of locks and packets, from receipts of real transactions with real proofs."""
+    """Gas of locks, packets and dispatch, from receipts of real transactions with real proofs."""
     console = console_for(json_path)
     report = _measured(console, lambda tell: gas_bench.measure(kind, deployments=deployments, progress=tell))
     console.print(
@@ -52,6 +52,19 @@ def gas(kind: devnet.Kind, deployments: int, json_path: str | None) -> int:
             [
                 *((f"packet_1 at {accounts:,} accounts", f"{cost:,}") for accounts, cost in report.accounts.items()),
                 *((name, f"{cost:,}") for name, cost in report.operations.items()),
+            ],
+        )
+    )
+    console.print(
+        table(
+            "Dispatch",
+            ["what", "gas "],
+            [
+                *((name, f"{cost:,}") for name, cost in report.dispatch.figures.items()),
+                *(
+                    (f"connect among {stations:,} stations without a line", f"{cost:,}")
+                    for stations, cost in report.dispatch.connect_among.items()
+                ),
             ],
         )
     )

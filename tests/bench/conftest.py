@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
+from energyshare.bench.dispatch import DispatchGas
 from energyshare.bench.gas import Conditions, GasReport, PacketAnatomy, Sample, Spread, sample
 from energyshare.bench.rig import Rig
+from energyshare.bench.table import DISPATCH_TITLES
 
 SEED = 77
 ACCOUNTS = 50
@@ -45,6 +47,7 @@ def report() -> Callable[[Mapping[str, int]], GasReport]:
             PacketAnatomy(some, 1, 1, some, some, some, some, 1, 1, 1, 0.5, 1, 1),
             {50: 1},
             dict.fromkeys(operations, 1),
+            DispatchGas(dict.fromkeys(DISPATCH_TITLES, 1), {100: 84_000, 1_000: 84_000}),
         )
 
     return make

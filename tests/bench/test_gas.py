@@ -90,7 +90,7 @@ def test_measure_reports_every_operation_and_state_size(monkeypatch: pytest.Monk
     monkeypatch.setattr(gas_module, "BATCH", 20)
     told: list[str] = []
 
-    found = measure(accounts=5, deployments=1, progress=told.append, state_sizes=(5, 400))
+    found = measure(accounts=5, deployments=1, progress=told.append, state_sizes=(5, 400), unrelated=(100,))
 
     assert found.figures["packet_1"].mean == found.accounts[5] < found.accounts[400]
     gas = found.operations
@@ -99,7 +99,8 @@ def test_measure_reports_every_operation_and_state_size(monkeypatch: pytest.Monk
     assert gas["lock_checkpoint"] - found.figures["lock"].mean == pytest.approx(22_200, abs=200)
     assert gas["bounce"] < gas["packet_1"] < gas["bounce_set_aside"]
     assert gas["tail_500_unconfirmed"] > 400_000
-    assert len(told) == 3
+    assert len(told) == 5
+    assert found.to_json()["dispatch"]["connect_among_unrelated"].keys() == {"100"}
 
 
 @pytest.mark.parametrize(

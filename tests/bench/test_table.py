@@ -10,9 +10,9 @@ from energyshare.bench.baseline import Comparison, compare
 from energyshare.bench.gas import BOUNDS, GasReport, Sample
 from energyshare.bench.latency import Conversion, LatencyReport
 from energyshare.bench.rig import Rig
-from energyshare.bench.table import bytecode_digest, deployment_0, faults, render
+from energyshare.bench.table import CONTRACTS, bytecode_digest, deployment_0, faults, render
 from energyshare.bench.throughput import ThroughputReport
-from energyshare.contracts import Artifact
+from energyshare.contracts import Artifact, artifact
 from energyshare.side import Side
 
 FIRST = {"lock": 55_000, "packet_1": 148_000}
@@ -35,11 +35,19 @@ def test_page_shows_the_figures_with_their_accounts_and_ratios(page: str) -> Non
     assert "| header | 3,000 | 30,000 | 10.0 |" in page
     assert "7 blocks median, 7 at most; 8.0 s median" in page
     assert "| credits of them, in 1 packets | 400 a second |" in page
+    assert "| report of energy and both flags | 1 | 38,000 |" in page
+    assert "| connect for supply, 1,000 stations without a line to the user | 84,000 | 84,000 |" in page
 
 
 def test_fresh_page_has_no_fault(page: str) -> None:
     assert faults(page) == []
     assert faults(page, FIRST) == []
+
+
+def test_the_digest_covers_the_schedule() -> None:
+    assert {"Dispatch", "EnergyRights", "TransactionLock"} <= set(CONTRACTS)
+    code = artifact("Dispatch").bytecode
+    assert all(artifact(part).bytecode.removeprefix("0x") in code for part in ("LineRegistry", "Settlement"))
 
 
 def test_page_of_other_bytecode_is_stale(page: str) -> None:
