@@ -173,6 +173,7 @@ interface IDispatch {
     /// @return accepted Whether the reading agrees; if not, the connection is disputed and nothing is paid.
     function accept(address user, uint256 units, uint64 reading) external returns (bool accepted);
 
-    /// @notice Closes a connection that has been idle too long. Anyone.
+    /// @notice Closes a connection that has been idle too long. Anyone. What a seller sent and the station did not accept
+    /// is released, not paid: a station accepts more often than that.
     function closeIdle(address user, Service service) external;
 }

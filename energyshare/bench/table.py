@@ -169,8 +169,7 @@ def _operations(gas: GasReport) -> str:
     rows = [(title, f"{gas.operations[name]:,}") for name, title in _OPERATIONS.items()]
     return (
         "## Everything else of the lock\n\n"
-        "At one lock address. The tail costs what EIP-7623 asks for its call data.\n\n"
-        + _table(("", "gas"), rows)
+        "At one lock address. The tail costs what EIP-7623 asks for its call data.\n\n" + _table(("", "gas"), rows)
     )
 
 
