@@ -9,10 +9,10 @@ from __future__ import annotations
 import argparse
 import sys
 
-from energyshare.bench import gas, latency, throughput
+from energyshare.bench import capacity, gas, latency, throughput, users
 from energyshare.bench.baseline import Comparison, compare
 from energyshare.bench.rig import Rig
-from energyshare.bench.table import deployment_0, faults, render
+from energyshare.bench.table import Times, deployment_0, faults, render
 from energyshare.contracts import Artifact
 from scripts.compile import CONTRACTS, ROOT, compile_folder
 
@@ -43,8 +43,13 @@ def check() -> None:
 def write() -> None:
     """Measure and write, and exit with the bounds that do not hold."""
     report = gas.measure(accounts=ACCOUNTS, progress=_tell)
-    times = latency.measure(progress=_tell)
-    page = render(report, _first_deployment(), times, throughput.measure(progress=_tell), _comparison())
+    times = Times(
+        latency.measure(progress=_tell),
+        throughput.measure(progress=_tell),
+        users.measure(progress=_tell),
+        capacity.measure(progress=_tell),
+    )
+    page = render(report, _first_deployment(), times, _comparison())
     PAGE.write_text(page)
     broken = report.violations + times.violations
     if broken:

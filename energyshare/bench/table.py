@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from energyshare.bench import dispatch
 from energyshare.bench.baseline import Comparison
+from energyshare.bench.capacity import CapacityReport
 from energyshare.bench.gas import BATCH, GasReport, Sample, Spread
 from energyshare.bench.latency import LatencyReport
 from energyshare.bench.throughput import ThroughputReport
+from energyshare.bench.users import UsersReport
 from energyshare.contracts import artifact
 
-__all__ = ["CONTRACTS", "DISPATCH_TITLES", "bytecode_digest", "deployment_0", "faults", "render"]
+__all__ = ["CONTRACTS", "DISPATCH_TITLES", "Times", "bytecode_digest", "deployment_0", "faults", "render"]
 
 CONTRACTS = (
     "AliasRegistry",
@@ -31,6 +34,21 @@ CONTRACTS = (
 _K = dispatch.RULES.k
 _DIGEST = re.compile(r"Bytecode measured: sha256 `([0-9a-f]{64})`")
 _DEPLOYMENT_0 = re.compile(r"^\| deployment 0: (\w+) \| ([\d,]+) \|$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """What was measured by the clock, and so differs from run to run."""
+
+    latency: LatencyReport
+    throughput: ThroughputReport
+    users: UsersReport
+    capacity: CapacityReport
+
+    @property
+    def violations(self) -> list[str]:
+        """Bounds that do not hold."""
+        return self.latency.violations + self.users.violations
 
 
 def bytecode_digest() -> str:
@@ -66,8 +84,7 @@ def faults(page: str, again: Mapping[str, int] | None = None) -> list[str]:
 def render(
     gas: GasReport,
     first: Mapping[str, int],
-    latency: LatencyReport,
-    throughput: ThroughputReport,
+    times: Times,
     comparison: Comparison,
 ) -> str:
     """The whole page; `first` is `deployment_0`."""
@@ -79,8 +96,8 @@ def render(
         _operations(gas),
         _dispatch(gas),
         _baseline(comparison),
-        _time(latency, throughput),
-        _anchors(gas, latency, throughput, comparison),
+        _time(times),
+        _anchors(gas, times, comparison),
         _reproducible(first),
     ]
     return "\n\n".join(sections) + "\n"
@@ -249,8 +266,9 @@ def _baseline(comparison: Comparison) -> str:
     )
 
 
-def _time(latency: LatencyReport, throughput: ThroughputReport) -> str:
-    late, through = latency.to_json(), throughput.to_json()
+def _time(times: Times) -> str:
+    late, through = times.latency.to_json(), times.throughput.to_json()
+    live, carried = times.users.to_json(), times.capacity.to_json()
     rows = [
         (
             f"conversion, {late['conversions']} of them, both ways, a block each {late['block_time_s']:g} s, "
@@ -266,6 +284,18 @@ def _time(latency: LatencyReport, throughput: ThroughputReport) -> str:
             f"credits of them, in {through['packets']} packets",
             f"{through['credits_per_second']:.0f} a second",
         ),
+        (
+            f"{live['users']} users live on two chains of {live['chain']}, a unit each {live['interval_s']:g} s, "
+            f"for {live['seconds']:.0f} s",
+            f"{live['units']:,} units, each transaction {live['longest_wait_blocks']} block after it was sent at most; "
+            f"audit {'clean' if live['audit_ok'] else 'NOT clean'}",
+        ),
+        (
+            f"{carried['users']:,} users who draw all at once, blocks of {carried['block_gas']:,} gas each "
+            f"{carried['block_time_s']:g} s, {carried['chain']}",
+            f"{carried['units_per_second']:.0f} units a second: {carried['users_carried']:,} users of a unit a minute "
+            f"({carried['users_by_gas']:,} if gas alone were the limit)",
+        ),
     ]
     return (
         "## Time\n\n"
@@ -274,8 +304,9 @@ def _time(latency: LatencyReport, throughput: ThroughputReport) -> str:
     )
 
 
-def _anchors(gas: GasReport, latency: LatencyReport, throughput: ThroughputReport, comparison: Comparison) -> str:
-    late, through = latency.to_json(), throughput.to_json()
+def _anchors(gas: GasReport, times: Times, comparison: Comparison) -> str:
+    late, through = times.latency.to_json(), times.throughput.to_json()
+    carried = times.capacity.to_json()
     packet, packet_1 = gas.packet, gas.figures["packet_1"].mean
     rows = [
         (
@@ -316,7 +347,13 @@ def _anchors(gas: GasReport, latency: LatencyReport, throughput: ThroughputRepor
         (
             "load",
             "10 transactions a block of 1 s (the paper); 300-500 a second (Fabric)",
-            f"{through['locks_per_second']:.0f} locks, {through['credits_per_second']:.0f} credits a second",
+            f"{through['locks_per_second']:.0f} locks, {through['credits_per_second']:.0f} credits, "
+            f"{carried['units_per_second']:.0f} units of energy a second",
+        ),
+        (
+            "users in real time",
+            "200 (the paper); 37 homes, at most 10 transactions a second (Walenstadt)",
+            f"{carried['users_carried']:,} of a unit a minute each",
         ),
     ]
     return (

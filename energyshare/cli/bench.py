@@ -8,9 +8,11 @@ from typing import Any, TypeVar
 import click
 from rich.console import Console
 
+from energyshare.bench import capacity as capacity_bench
 from energyshare.bench import gas as gas_bench
 from energyshare.bench import latency as latency_bench
 from energyshare.bench import throughput as throughput_bench
+from energyshare.bench import users as users_bench
 from energyshare.chain import devnet
 from energyshare.cli.options import chain_option
 from energyshare.cli.output import console_for, json_option, table, write_json
@@ -22,7 +24,7 @@ Report = TypeVar("Report")
 
 @click.group()
 def bench() -> None:
-    """Measure gas, latency and throughput. The exit status is 1 when a bound does not hold."""
+    """Measure gas, latency, throughput and users. The exit status is 1 when a bound does not hold."""
 
 
 @bench.command()
@@ -94,6 +96,41 @@ def throughput(kind: devnet.Kind, transfers: int, json_path: str | None) -> int:
     report = _measured(console, lambda tell: throughput_bench.measure(kind, transfers, progress=tell))
     made = report.to_json()
     _print_flat(console, "Throughput", made)
+    return _conclude(console, json_path, made, [])
+
+
+@bench.command()
+@chain_option("anvil")
+@click.option("--users", type=click.IntRange(1, 2_000), default=200, show_default=True)
+@click.option("--seconds", type=click.FloatRange(1), default=30.0, show_default=True, help="How long they draw.")
+@click.option(
+    "--interval",
+    "interval_s",
+    type=click.FloatRange(1),
+    default=6.0,
+    show_default=True,
+    help="Seconds from one unit of a user to its next; the paper's minute, compressed ten times.",
+)
+@json_option
+def users(kind: devnet.Kind, users: int, seconds: float, interval_s: float, json_path: str | None) -> int:
+    """Users live on two chains: units drawn and sold, blocks waited, all laws audited."""
+    console = console_for(json_path)
+    report = _measured(console, lambda tell: users_bench.measure(kind, users, seconds, interval_s, progress=tell))
+    made = report.to_json()
+    _print_flat(console, "Users in real time", made)
+    return _conclude(console, json_path, made, report.violations)
+
+
+@bench.command()
+@chain_option("anvil")
+@click.option("--users", type=click.IntRange(1, 20_000), default=1_000, show_default=True, help="That draw at once.")
+@json_option
+def capacity(kind: devnet.Kind, users: int, json_path: str | None) -> int:
+    """How many users one scheduling chain carries at a unit a minute each."""
+    console = console_for(json_path)
+    report = _measured(console, lambda tell: capacity_bench.measure(kind, users, progress=tell))
+    made = report.to_json()
+    _print_flat(console, "Users that one chain carries", made)
     return _conclude(console, json_path, made, [])
 
 
