@@ -183,13 +183,18 @@ class Turn:
         """Send the transaction; its hash, and its receipt if that was waited for.
 
         Raises:
-            NonceTaken: Another transaction of the account came first.
+            NonceTaken: Another transaction of the account came first, or a reorganisation took one back.
             TransactionReverted: What it needs is not there (any more).
         """
+        gas = self.chain.estimate(function, self.account)
+        gas += gas // 5
+        # A nonce too high would not be refused but wait, for a state that this transaction was not made for.
+        if self.chain.transaction_counts(self.account.address) != (self.nonce, self.nonce):
+            raise NonceTaken(self.account.address, self.nonce)
         if wait:
-            receipt = self.chain.transact(function, self.account, nonce=self.nonce)
+            receipt = self.chain.transact(function, self.account, gas, nonce=self.nonce)
             return bytes(receipt["transactionHash"]), receipt
-        return bytes(self.chain.submit(function, self.account, nonce=self.nonce)), None
+        return bytes(self.chain.submit(function, self.account, gas, self.nonce)), None
 
 
 def backwards(
