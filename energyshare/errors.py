@@ -25,6 +25,15 @@ class RpcError(ChainError):
         self.data = data
 
 
+class NonceTaken(ChainError):
+    """Another transaction of the account came first, so what this one was made for may have changed."""
+
+    def __init__(self, address: str, nonce: int) -> None:
+        super().__init__(f"transaction {nonce} of {address} is another one: look at the chain again, then act anew")
+        self.address = address
+        self.nonce = nonce
+
+
 class HeaderError(ChainError):
     """A header does not hash to what its node claims, or cannot be read at all."""
 

@@ -168,6 +168,11 @@ class Chain:
         """Wei of an account at the latest block."""
         return int(self._ask("eth_getBalance", address, "latest"), 16)
 
+    def transaction_counts(self, address: str) -> tuple[int, int]:
+        """Transactions that an account has made by the latest block, and with those that wait."""
+        mined, waiting = (self._ask("eth_getTransactionCount", address, block) for block in ("latest", "pending"))
+        return int(mined, 16), int(waiting, 16)
+
     def code(self, address: str) -> bytes:
         """Code of a contract at the latest block, empty if there is none."""
         return to_bytes(hexstr=self._ask("eth_getCode", address, "latest"))
@@ -235,16 +240,29 @@ class Chain:
 
     # Transactions
 
-    def submit(self, what: Sendable, account: LocalAccount, gas: int | None = None) -> HexBytes:
-        """Sign and send a transaction without waiting; its hash."""
-        return self._sender.submit(Payload.of(what), account, gas)
+    def submit(
+        self, what: Sendable, account: LocalAccount, gas: int | None = None, nonce: int | None = None
+    ) -> HexBytes:
+        """Sign and send a transaction without waiting; its hash.
+
+        Raises NonceTaken if it can no longer be the account's transaction number `nonce`, where one is named.
+        """
+        return self._sender.submit(Payload.of(what), account, gas, nonce)
 
     def transact(
-        self, what: Sendable, account: LocalAccount, gas: int | None = None, timeout: float = RECEIPT_TIMEOUT
+        self,
+        what: Sendable,
+        account: LocalAccount,
+        gas: int | None = None,
+        timeout: float = RECEIPT_TIMEOUT,
+        nonce: int | None = None,
     ) -> TxReceipt:
-        """Sign, send and wait for a transaction. Raises TransactionReverted with the decoded error."""
+        """Sign, send and wait for a transaction; `nonce` as in `submit`.
+
+        Raises TransactionReverted with the decoded error.
+        """
         payload = Payload.of(what)
-        receipt = self.wait_receipt(self._sender.submit(payload, account, gas), timeout)
+        receipt = self.wait_receipt(self._sender.submit(payload, account, gas, nonce), timeout)
         if not receipt["status"]:
             raise self._failure(payload, account, receipt)
         return receipt

@@ -25,7 +25,7 @@ from web3.types import TxParams, TxReceipt, Wei
 from energyshare.chain.reverts import revert_data, reverted
 from energyshare.chain.signing import Fees, Unsigned, sign
 from energyshare.chain.transport import batch, request
-from energyshare.errors import ChainError, RpcError
+from energyshare.errors import ChainError, NonceTaken, RpcError
 
 Sendable = ContractFunction | ContractConstructor | Mapping[str, Any]
 """A bound contract function, a constructor, or a transaction's `to`, `data`, `value`, `gas`."""
@@ -144,14 +144,19 @@ class Sender:
         """Return data of the call, sent nowhere. Raises TransactionReverted."""
         return to_bytes(hexstr=self._tried("eth_call", payload, payload.request(sender), block))
 
-    def submit(self, payload: Payload, account: LocalAccount, gas: int | None = None) -> HexBytes:
+    def submit(
+        self, payload: Payload, account: LocalAccount, gas: int | None = None, nonce: int | None = None
+    ) -> HexBytes:
         """Sign and send; the transaction's hash.
 
-        A nonce that another process has used meanwhile is read again from the node.
+        A nonce that another process has used meanwhile is read again from the node. Where the caller names one, it
+        is sent with that or not at all: raises NonceTaken.
         """
         limit = gas or payload.gas or self._limit(self.estimate(payload, account.address))
         nonces = self._nonces(account.address)
         with nonces.lock:
+            if nonce is not None:
+                nonces.next, nonces.used = nonce, time.monotonic()
             for attempt in itertools.count(1):
                 raw, digest = self._signed(payload, account, limit, nonces)
                 try:
@@ -159,6 +164,8 @@ class Sender:
                 except RpcError as error:
                     nonces.next = None
                     self._fees_until = 0.0
+                    if nonce is not None and _is_stale(error):
+                        raise NonceTaken(account.address, nonce) from error
                     if attempt == _NONCE_ATTEMPTS or not _is_stale(error):
                         raise
                 except BaseException:

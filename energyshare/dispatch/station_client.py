@@ -1,0 +1,264 @@
+"""The station's agent: has paid units supplied, accepts what was sold once its meter shows it, reports and settles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from eth_account.signers.local import LocalAccount
+
+from energyshare.chain.events import logs_of
+from energyshare.dispatch.agents import (
+    Act,
+    Commands,
+    EventReference,
+    Movement,
+    News,
+    Step,
+    Turn,
+    connection_made,
+    overtaken,
+)
+from energyshare.dispatch.dispatcher import Report, StationState
+from energyshare.dispatch.keeper import Keeper, connections_of
+from energyshare.dispatch.rules import Rules, Service
+from energyshare.dispatch.schedule import SERVICES, Connection, Schedule
+from energyshare.errors import EnergyShareError, NonceTaken, TransactionReverted
+
+__all__ = ["ReportPolicy", "StationClient", "StationMeter", "Storage"]
+
+ReportPolicy = Callable[[int, StationState, Rules], Report | None]
+"""Whether what is stored, in watt-hours, deserves a report, given what the chain has of the station; which one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """What a station's terminal says of its storage, all at one moment."""
+
+    stored_wh: int
+    outstanding_wh: int
+    """Of the commands that were sent to it, what has not left yet and still may."""
+
+
+class StationMeter(Protocol):
+    """The meters of a station."""
+
+    def received_wh(self, user: str, connection: EventReference) -> int | None:
+        """Received from a user since the connection was made; None where it cannot be read now."""
+        ...
+
+    def storage(self) -> Storage | None:
+        """None where it cannot be read now."""
+        ...
+
+
+class StationClient:
+    """Acts for one station. Stateless: see `energyshare.dispatch.agents`."""
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        station: int,
+        account: LocalAccount,
+        commands: Commands,
+        meter: StationMeter,
+        policy: ReportPolicy,
+        *,
+        confirmations: int = 1,
+        window_s: int = 60,
+        patience_blocks: int | None = None,
+        keeps: bool = True,
+    ) -> None:
+        """
+        Args:
+            station: Its id.
+            account: Its key.
+            commands: To its terminal, which supplies what was paid.
+            policy: When its state deserves a report.
+            confirmations: Blocks on top of a payment before its unit is supplied. What a deeper reorganisation takes
+                back has been supplied for nothing: with one unit a transaction, one unit of each user. 0 where blocks
+                come with transactions only.
+            window_s: How long a command holds from its event's block on, in seconds; one that a terminal missed is
+                not supplied, and the user's meter says so.
+            patience_blocks: After a sale's last unit, how long the station waits for the rest before it accepts the
+                units that came. By default a quarter of the rules' idle blocks.
+            keeps: Whether it also closes idle connections and settles its period when that is over.
+        """
+        registered = schedule.station_key(station)
+        if registered != account.address:
+            raise EnergyShareError(
+                f"station {station} is {registered}, and the key at hand {account.address}: use the station's key"
+            )
+        self.schedule = schedule
+        self.station = station
+        self.account = account
+        self._commands = commands
+        self._meter = meter
+        self._policy = policy
+        self._confirmations = confirmations
+        self._window_s = window_s
+        self._patience_blocks = patience_blocks or max(1, schedule.rules().idle_blocks // 4)
+        self._keeper = Keeper(schedule, account, [station]) if keeps else None
+        # Up to where commands were sent, so as not to send all of the window at each step; lost without harm.
+        self._commanded: tuple[int, bytes] | None = None
+
+    def __str__(self) -> str:
+        return f"station {self.station}"
+
+    def step(self, wait: bool = True) -> Step:
+        """Send the commands that are due, then one transaction at most.
+
+        Raises:
+            EnergyShareError: It may be tried again; a command sent twice moves nothing twice.
+        """
+        height = self.schedule.chain.height()
+        self.command(height - self._confirmations)
+        turn = Turn.begin(self.schedule.chain, self.account)
+        if turn is None:
+            return Step(Act.WAITS_FOR_BLOCK, "a transaction of the station is on its way")
+        try:
+            step = self._accept(turn, height, wait) or self._report(turn, height, wait)
+            if step is None and self._keeper is not None:
+                step = self._keeper.keep(turn, wait)
+        except NonceTaken as error:
+            return overtaken(error)
+        except TransactionReverted as error:
+            if error.name not in _OVERTAKEN:
+                raise
+            return overtaken(error)
+        return step or Step(Act.WAITS_FOR_METER, "nothing is due")
+
+    def stirred(self, news: News | None) -> bool:
+        """Always: its meters change without a word from the chain."""
+        return True
+
+    def command(self, height: int) -> None:
+        """Have every unit supplied that was paid up to the block `height` and whose command has not expired."""
+        if height < 0:
+            return
+        for movement in self._movements(self._first_uncommanded(height), height):
+            self._commands.send(movement)
+        self._commanded = (height, self.schedule.chain.header(height).hash)
+
+    # Inside
+
+    def _first_uncommanded(self, height: int) -> int:
+        """The block after those that were commanded, if they are there still; else the first within the window."""
+        chain = self.schedule.chain
+        if self._commanded is not None:
+            known, digest = self._commanded
+            if known <= height and chain.header(known).hash == digest:
+                return known + 1
+        earliest = chain.header(height).timestamp - self._window_s
+        low, high = self.schedule.deployed_at, height + 1
+        while low < high:
+            middle = (low + high) // 2
+            if chain.header(middle).timestamp > earliest:
+                high = middle
+            else:
+                low = middle + 1
+        return low
+
+    def _movements(self, first: int, last: int) -> list[Movement]:
+        chain = self.schedule.chain
+        found = []
+        for record in self.schedule.unit_records(first, last, station=self.station):
+            if record.service is not Service.SUPPLY:
+                continue
+            made = connection_made(self.schedule, record.user, record.service, record.block)
+            if made is None:
+                continue  # gone with a reorganisation while it was read
+            timestamp = chain.header(record.block).timestamp
+            found.append(
+                Movement(
+                    reference=EventReference(chain.chain_id, record.transaction_hash, record.log_index),
+                    connection=EventReference.of(chain, made),
+                    service=record.service,
+                    user=record.user,
+                    station=self.station,
+                    energy_wh=self.schedule.unit_wh,
+                    not_before=timestamp,
+                    expires=timestamp + self._window_s,
+                )
+            )
+        return found
+
+    def _dues(self, height: int) -> list[tuple[str, Connection]]:
+        """Users whose units are to be accepted. The room that is set aside says how many there are to be found."""
+        if self.schedule.coming_wh(self.station) == 0:
+            return []
+        connections = connections_of(self.schedule, self.station, height)
+        return [(user, c) for user, service, c in connections if service is Service.ACQUIRE and c.due]
+
+    def _received(self, user: str, height: int) -> int | None:
+        made = connection_made(self.schedule, user, Service.ACQUIRE, height)
+        return None if made is None else self._meter.received_wh(user, EventReference.of(self.schedule.chain, made))
+
+    def _accept(self, turn: Turn, height: int, wait: bool) -> Step | None:
+        """Accept what has come of a user's units: all, or after a while those that came."""
+        unit_wh = self.schedule.unit_wh
+        for user, c in self._dues(height):
+            reading_wh = self._received(user, height)
+            if reading_wh is None:
+                continue
+            # A watt-hour a unit may be lost to rounding.
+            came = min(c.due, reading_wh // max(1, unit_wh - 1) - c.delivered)
+            overdue = height >= c.active_block + self._patience_blocks
+            if came < 1 or (came < c.due and not overdue):
+                continue
+            # Of units that are accepted in part the meter says when they had come, not what came after them.
+            said_wh = reading_wh if came == c.due else min(reading_wh, (c.delivered + came) * unit_wh)
+            accept = self.schedule.dispatch.functions.accept(user, came, said_wh)
+            digest, _ = turn.take(accept, wait)
+            return Step(Act.ACCEPTED, f"{came} units of {user}", digest)
+        return None
+
+    def _report(self, turn: Turn, height: int, wait: bool) -> Step | None:
+        """Say what has changed, if it matters. Numbers that units overtake meanwhile are read anew at the next step."""
+        chain_says = self.schedule.station(self.station)
+        stored_wh = self._stored(height, chain_says)
+        if stored_wh is None:
+            return None
+        report = self._policy(stored_wh, chain_says, self.schedule.rules())
+        if report is None:
+            return None
+        said = (
+            *(chain_says.transfers, report.stored is not None, report.stored or 0),
+            *((None, False, True).index(flag) for flag in (report.can_supply, report.can_acquire)),
+        )
+        digest, _ = turn.take(self.schedule.dispatch.functions.report(self.station, said), wait)
+        return Step(
+            Act.REPORTED, f"{report.stored} Wh, supply {report.can_supply}, acquire {report.can_acquire}", digest
+        )
+
+    def _stored(self, height: int, chain_says: StationState) -> int | None:
+        """What the storage holds once all is settled that the chain has counted, and nothing that it has not.
+
+        Without what is paid and has not left yet, and without what has come and is not accepted yet.
+        """
+        storage = self._meter.storage()
+        if storage is None:
+            return None
+        unit_wh = self.schedule.unit_wh
+        late = logs_of(
+            self.schedule.chain,
+            self.schedule.dispatch,
+            "UnitTransferred",
+            height - self._confirmations + 1,
+            self.schedule.chain.height(),
+            self.station.to_bytes(32),
+        )
+        uncommanded = sum(SERVICES[int.from_bytes(log["data"])] is Service.SUPPLY for log in late)
+        unaccepted_wh = 0
+        for user, c in self._dues(height):
+            received_wh = self._received(user, height)
+            if received_wh is None:
+                return None
+            unaccepted_wh += max(0, received_wh - c.delivered * unit_wh)
+        stored_wh = storage.stored_wh - storage.outstanding_wh - uncommanded * unit_wh - unaccepted_wh
+        return min(max(0, stored_wh), chain_says.capacity - self.schedule.coming_wh(self.station))
+
+
+_OVERTAKEN = frozenset({"NotDue", "ReportOvertaken", "NotConnected", "NotIdle", "PeriodNotOver"})
+"""Refusals of what was possible when the step looked: units, a user, a keeper or a reorganisation came first."""
