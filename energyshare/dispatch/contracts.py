@@ -13,10 +13,13 @@ from energyshare.dispatch import errors
 from energyshare.dispatch.dispatcher import Assignment, Drawn, Line, Report, StationState, UnitTransfer
 from energyshare.dispatch.errors import UnknownStation
 from energyshare.dispatch.rules import Rules, Service
-from energyshare.dispatch.schedule import SERVICES, Connection, Outcome, Schedule, expected
+from energyshare.dispatch.schedule import SERVICES, Connection, Schedule, expected
 from energyshare.errors import TransactionReverted
 
 __all__ = ["ContractDispatcher", "ExactMeters", "Meters"]
+
+UNITS_PER_TRANSACTION = 2_000
+"""At 3,000 gas a unit, what fits a block by far."""
 
 
 class Meters(Protocol):
@@ -114,15 +117,18 @@ class ContractDispatcher:
     # Users
 
     def apply(self, user: str, service: Service, units: int) -> int:
-        """A transaction a connection, as a client does it."""
+        """A transaction a connection, as a client does it; several where one would not fit a block."""
         while units > 0 and (service is Service.ACQUIRE or self.user_rights(user) >= self._rules.unit_wh):
-            with self._refusals(user=user, service=service):
-                reading = self._reading(user, service)
-                outcome = self._schedule.apply(self._users[user], service, units, reading)
-            self._accept(user, service)
-            if not outcome.available:
+            if min(units, self._rules.k) > UNITS_PER_TRANSACTION:
+                served = self._serve_long(user, service, units)
+            else:
+                with self._refusals(user=user, service=service):
+                    reading = self._reading(user, service)
+                    served = self._schedule.apply(self._users[user], service, units, reading).units
+                self._accept(user, service)
+            if served == 0:
                 break
-            units -= outcome.units
+            units -= served
         return units
 
     def connect(self, user: str, service: Service) -> str | None:
@@ -134,11 +140,16 @@ class ContractDispatcher:
     def draw(self, user: str, service: Service, units: int) -> Drawn:
         if units == 0 and self.is_connected(user, service):
             return Drawn(0, None)
-        with self._refusals(user=user, service=service):
-            reading = self._reading(user, service)
-            outcome: Outcome = self._schedule.draw(self._users[user], service, max(units, 1), reading)
-        self._accept(user, service)
-        return Drawn(outcome.units, outcome.end)
+        drawn = 0
+        while True:
+            with self._refusals(user=user, service=service):
+                reading = self._reading(user, service)
+                asked = min(max(units - drawn, 1), UNITS_PER_TRANSACTION)
+                outcome = self._schedule.draw(self._users[user], service, asked, reading)
+            self._accept(user, service)
+            drawn += outcome.units
+            if outcome.end is not None or drawn >= units:
+                return Drawn(drawn, outcome.end)
 
     def close(self, user: str, service: Service) -> None:
         with self._refusals(user=user, service=service):
@@ -151,6 +162,17 @@ class ContractDispatcher:
             self._schedule.report(self._stations[station], self._number(station), report)
 
     # Inside
+
+    def _serve_long(self, user: str, service: Service, units: int) -> int:
+        """Serve up to `units` on one connection, step by step. Returns those served: 0 where no station was found."""
+        if self.connect(user, service) is None:
+            return 0
+        if not self.is_connected(user, service):
+            return 1
+        drawn = self.draw(user, service, units - 1)
+        if drawn.end is None:
+            self.close(user, service)
+        return 1 + drawn.units
 
     def _accept(self, user: str, service: Service) -> None:
         if service is Service.SUPPLY:

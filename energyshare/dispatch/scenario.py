@@ -187,6 +187,12 @@ class Scenario:
     def rules(self) -> Rules:
         return Rules(k=self.k, reserve_wh=self.reserve_per_user * UNIT_WH, unit_wh=UNIT_WH)
 
+    @property
+    def users(self) -> tuple[str, ...]:
+        """Everybody who has a line or acts, each once, in the order named."""
+        acting = (event.user for event in self.events if not isinstance(event, ReportEvent))
+        return tuple(dict.fromkeys([*(line.user for line in self.lines), *acting]))
+
     def rights_needed(self) -> int:
         """Watt-hours of rights that suffice any one user or station for all of the events, with one to spare."""
         units = sum(_requested(event) for event in self.events)
@@ -289,7 +295,7 @@ def reference_for(scenario: Scenario) -> ReferenceDispatcher:
         dispatcher.grant_station(station.id, rights)
     for line in scenario.lines:
         dispatcher.add_line(line.user, Line(line.station, line.loss_bp))
-    for user in {event.user for event in scenario.events if not isinstance(event, ReportEvent)}:
+    for user in scenario.users:
         dispatcher.grant_user(user, rights)
     return dispatcher
 

@@ -17,6 +17,8 @@ from energyshare.amount import whole_units
 from energyshare.dispatch.dispatcher import Dispatcher, Line, StationState, named
 from energyshare.dispatch.rules import Service
 from energyshare.dispatch.scenario import (
+    Apply,
+    Close,
     Connect,
     Draw,
     Event,
@@ -31,7 +33,7 @@ from energyshare.dispatch.scenario import (
 from energyshare.experiments.progress import Event as ProgressEvent
 from energyshare.experiments.progress import Observation, Progress, Stage, silent
 
-__all__ = ["SCENARIO", "Experiment2", "Table", "run"]
+__all__ = ["SCENARIO", "Experiment2", "Table", "replay", "run"]
 
 USERS = ("1", "2", "3")
 
@@ -92,6 +94,7 @@ class Table:
     """A station list as the paper's tables 2 to 7 print it."""
 
     number: int
+    """The paper's."""
     service: Service
     """Whose flag it prints: tables 5 and 6 show a as unavailable and yet assign it, since its other flag is set."""
     losses: Mapping[str, Mapping[str, int | None]]
@@ -99,21 +102,27 @@ class Table:
     available: Mapping[str, bool]
     """By station."""
 
+    @property
+    def flag(self) -> str:
+        return _FLAGS[self.service]
+
+    def cell(self, user: str, station: str) -> str:
+        """As the paper prints it: `(15%,unavailable)`."""
+        loss_bp, flag = self.losses[user][station], self.available[station]
+        loss = "∞" if loss_bp is None else f"{loss_bp / 100:g}%"
+        return f"({loss},{'available' if flag else 'unavailable'})"
+
     def __str__(self) -> str:
         rows = (
-            f"{user}: "
-            + " ".join(
-                f"{station}({_loss(losses[station])},{'available' if flag else 'unavailable'})"
-                for station, flag in self.available.items()
-            )
-            for user, losses in self.losses.items()
+            f"{user}: " + " ".join(f"{station}{self.cell(user, station)}" for station in self.available)
+            for user in self.losses
         )
         return "; ".join(rows)
 
     def to_json(self) -> dict[str, object]:
         return {
             "table": self.number,
-            "flag": _FLAGS[self.service],
+            "flag": self.flag,
             "rows": [
                 {
                     "user": user,
@@ -163,6 +172,22 @@ def run(dispatcher: Dispatcher | None = None, progress: Progress | None = None) 
     session.acquisition()
     outcome = session.outcome()
     return Experiment2(tuple(session.observations), tuple(session.tables), outcome)
+
+
+def replay(scenario: Scenario, dispatcher: Dispatcher, progress: Progress | None = None) -> Outcome:
+    """Run a scenario that the paper knows nothing of.
+
+    Args:
+        dispatcher: With the stations, lines and rights of `scenario`.
+
+    Raises:
+        DispatchError: The dispatcher refused one of the events, such as a report that contradicts itself.
+    """
+    tell, running = progress or silent, Run(dispatcher)
+    for event in scenario.events:
+        running.perform(event)
+        tell(ProgressEvent(Stage.DISPATCHED, _told(event)))
+    return running.outcome()
 
 
 class _Session:
@@ -286,16 +311,21 @@ def _taken(dispatcher: Dispatcher, number: int, service: Service) -> Table:
 
 def _told(event: Event) -> str:
     match event:
+        case Apply(type=kind, user=user, units=units):
+            return f"user {user} applies for {units} units of {kind}"
         case Connect(user=user, side=side):
             return f"user {user} connects for {side}, with the first unit"
         case Draw(user=user, side=side, units=units):
             return f"user {user} goes on for up to {units} units of {side}"
-        case ReportEvent(station=station, stored=stored):
-            return f"station {station} reports: {stored} units stored"
-        case _:
-            return f"{event.type} of user {event.user}"
-
-
-def _loss(loss_bp: int | None) -> str:
-    """As the paper prints it: `15%`, `∞`."""
-    return "∞" if loss_bp is None else f"{loss_bp / 100:g}%"
+        case Close(user=user, side=side):
+            return f"user {user} ends the connection for {side}"
+        case ReportEvent(station=station, stored=stored, can_supply=can_supply, can_acquire=can_acquire):
+            said = [
+                *([] if stored is None else [f"{stored} units stored"]),
+                *(
+                    f"{'available' if flag else 'unavailable'} for {service}"
+                    for service, flag in ((Service.SUPPLY, can_supply), (Service.ACQUIRE, can_acquire))
+                    if flag is not None
+                ),
+            ]
+            return f"station {station} reports: {', '.join(said) or 'nothing new'}"
