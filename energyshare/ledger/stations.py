@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -11,10 +11,11 @@ from eth_utils.address import to_checksum_address
 from energyshare.amount import whole_units
 from energyshare.dispatch.rules import Service, level
 from energyshare.dispatch.schedule import SERVICES, Schedule
+from energyshare.ledger.history import ScheduleEvent
 from energyshare.network import Network
 from energyshare.side import Side
 
-__all__ = ["ListedStation", "listed_stations", "station_names"]
+__all__ = ["ListedStation", "listed_stations", "names_on_record", "station_names"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,3 +112,14 @@ def station_names(network: Network, keys: Mapping[int, str]) -> dict[int, str]:
     """
     parties = {party.addresses.get(Side.SCHEDULE): party.name for party in network.record.parties}
     return {station: parties.pop(key, f"station {station}") for station, key in sorted(keys.items())}
+
+
+def names_on_record(network: Network, events: Iterable[ScheduleEvent]) -> dict[int, str]:
+    """What stations are called after these events."""
+    keys: dict[int, str] = {}
+    for event in events:
+        if event.name == "StationRegistered":
+            keys[event.args["station"]] = event.args["terms"][0]
+        elif event.name == "StationKeyChanged":
+            keys[event.args["station"]] = event.args["current"]
+    return station_names(network, keys)
