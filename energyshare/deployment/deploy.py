@@ -164,10 +164,10 @@ def deploy(
     parts = {side: _deploy_parts(side, chains, actors, terms, sealing[side.other], on_step) for side in Side}
     on_step("hand out the genesis allotments")
     _allot(chains, parts, actors, terms)
-    on_step("join the chains")
-    market = _join(chains, parts, actors, terms)
     on_step("register stations and lines")
     dispatch = _schedule(chains[Side.SCHEDULE], parts[Side.SCHEDULE], actors, terms)
+    on_step("join the chains")
+    market = _join(chains, parts, actors, terms)
     for side in Side:
         operator = actors.operator(side)
         manager = chains[side].contract("NetworkManager", parts[side].manager)

@@ -1,5 +1,7 @@
 """Are both chains as they should be: is value conserved, and does neither chain show the other's addresses?
 
+What the scheduling chain does with energy is a law book of its own, `schedule_audit`.
+
 Conservation. A route's pool grows by what is locked and shrinks by what is credited, on each chain. The
 supply of rights is fixed, so whatever is not in the scheduling chain's pool is in somebody's hands. From
 genesis on, therefore, in lots:
@@ -13,7 +15,8 @@ road and no pool, so it is a term of its own. Each chain is read at one block; t
 neither inbox is ahead of the other's outbox. Balances of boxes are no term: tokens sent straight to a box
 change nothing.
 
-Privacy. The addresses of one chain's parties are searched for in every byte of the other chain.
+Privacy. The addresses of one chain's parties are searched for in every byte of the other chain; those that ever acted
+for a station count as the station's.
 """
 
 from __future__ import annotations
@@ -27,7 +30,9 @@ from energyshare.bridge.transfer import LockIdentity
 from energyshare.chain.connection import Chain
 from energyshare.chain.events import events
 from energyshare.errors import TransactionReverted
+from energyshare.ledger.finding import AuditFinding
 from energyshare.ledger.reading import boxes, fresh_end
+from energyshare.ledger.schedule_audit import read_schedule, scheduling
 from energyshare.network import Network
 from energyshare.side import Side
 
@@ -46,19 +51,6 @@ __all__ = [
 
 ATTEMPTS = 10
 """How often both chains are read until neither inbox is ahead of the other's outbox."""
-
-
-@dataclass(frozen=True, slots=True)
-class AuditFinding:
-    """One law, what it demands and what is."""
-
-    law: str
-    expected: str
-    actual: str
-    ok: bool
-
-    def to_json(self) -> dict[str, str | bool]:
-        return {"law": self.law, "expected": self.expected, "actual": self.actual, "ok": self.ok}
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,23 +122,31 @@ class Audit:
     """Everything that was looked at."""
 
     conservation: tuple[AuditFinding, ...]
+    """Of value, between the chains."""
+    scheduling: tuple[AuditFinding, ...]
+    """Of energy, connections and stations' rights, on the scheduling chain."""
     privacy: Privacy
 
     @property
     def ok(self) -> bool:
-        return all(finding.ok for finding in self.conservation) and self.privacy.ok
+        return all(finding.ok for finding in (*self.conservation, *self.scheduling)) and self.privacy.ok
 
     def to_json(self) -> dict[str, object]:
         return {
             "ok": self.ok,
             "conservation": [finding.to_json() for finding in self.conservation],
+            "scheduling": [finding.to_json() for finding in self.scheduling],
             "privacy": self.privacy.to_json(),
         }
 
 
 def audit(network: Network, progress: Callable[[int, int], None] | None = None, latest: int | None = None) -> Audit:
-    """Conservation and privacy, see `privacy` for the arguments."""
-    return Audit(tuple(conservation(read_states(network))), privacy(network, progress, latest))
+    """Conservation, the scheduling chain's records and privacy; see `privacy` for the arguments."""
+    return Audit(
+        tuple(conservation(read_states(network))),
+        tuple(scheduling(*read_schedule(network))),
+        privacy(network, progress, latest),
+    )
 
 
 # Conservation
@@ -338,7 +338,8 @@ def privacy(network: Network, progress: Callable[[int, int], None] | None = None
     searched = dict.fromkeys(Side, 0)
     for side in Side:
         chain = network.chains[side]
-        needles = {
+        needles = _station_keys(network) if side is Side.TRANSACTION else {}
+        needles |= {
             party.addresses[side.other]: party.name for party in network.record.parties if side.other in party.addresses
         }
         seen: list[Sighting] = []
@@ -351,6 +352,18 @@ def privacy(network: Network, progress: Callable[[int, int], None] | None = None
         seen += sightings((chain.code(box) for box in boxes(network, side)), needles, -1)
         found[side] = tuple(seen)
     return Privacy(found, blocks, searched)
+
+
+def _station_keys(network: Network) -> dict[str, str]:
+    """Every address that acts or has acted for a station, named by the station's number."""
+    schedule = network.schedule()
+    first, last = schedule.deployed_at, schedule.chain.height()
+    registered = schedule.events(schedule.dispatch, "StationRegistered", first, last)
+    changed = schedule.events(schedule.dispatch, "StationKeyChanged", first, last)
+    return {
+        **{event["args"]["terms"]["key"]: f"station {event['args']['station']}" for event in registered},
+        **{event["args"]["current"]: f"station {event['args']['station']}" for event in changed},
+    }
 
 
 def sightings(shown: Iterable[bytes], needles: Mapping[str, str], block: int) -> list[Sighting]:

@@ -10,15 +10,19 @@ chain's asset is recorded once, at the moment it takes effect there and under th
 - A refund is what bounced and came home, at once or by a claim: company → buyer of a purchase, else
   recipient → recipient. A claim for an alias that both purchases and conversions came home to counts as a
   conversion's.
-- A payment is a transfer of the asset from one holder to another, since the route was opened.
+- Energy is a right for each unit, the paper's figure 23: user → station where it was supplied, station → user where it
+  was accepted.
+- A float is what a station gets to buy energy with, from the company at the end of a period or from anybody; a
+  settlement is what it pays the company then.
+- A payment is any other transfer of the asset from one holder to another.
 
-Nothing else is recorded: not the bounce on its way (nobody was paid), not what moves between boxes, market
+Records begin when the route is opened: what parties and stations start with is none. Nothing else is recorded: not the bounce on its way (nobody was paid), not what moves between boxes, market
 and lock as part of the above, not issue and redemption, which have events of their own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -26,12 +30,16 @@ from eth_utils import to_checksum_address
 
 from energyshare.amount import whole_units
 from energyshare.bridge.transfer import Purpose, Transfer
-from energyshare.chain.events import events
+from energyshare.chain.events import events, logs_of
+from energyshare.dispatch.rules import Service
+from energyshare.dispatch.schedule import SERVICES, Schedule
+from energyshare.ledger.history import ScheduleEvent, history
 from energyshare.ledger.reading import boxes
+from energyshare.ledger.stations import names_on_record
 from energyshare.network import Network
 from energyshare.side import Side
 
-__all__ = ["Record", "RecordKind", "records"]
+__all__ = ["Record", "RecordKind", "involving", "records"]
 
 _NOBODY = to_checksum_address("0x" + "00" * 20)
 
@@ -43,6 +51,9 @@ class RecordKind(StrEnum):
     CONVERSION = "conversion"
     REFUND = "refund"
     PAYMENT = "payment"
+    ENERGY = "energy"
+    FLOAT = "float"
+    SETTLEMENT = "settlement"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +86,7 @@ class _Movement:
     at: tuple[int, int]
     """Block number and log index."""
     sender: str
+    """An address, or the name of a station."""
     recipient: str
     token: int
     kind: RecordKind
@@ -97,6 +109,13 @@ def records(network: Network, side: Side, to_block: int | None = None) -> list[R
     ]
 
 
+def involving(listed: Sequence[Record], names: Iterable[str], limit: int | None = None) -> list[Record]:
+    """Those of `listed` that every one of `names` has a part in, the latest `limit` of them or all."""
+    parties = set(names)
+    found = [record for record in listed if parties <= {record.sender, record.recipient}]
+    return found if limit is None else found[-limit:]
+
+
 class _Reader:
     """Reads one chain up to one block; looks at the other chain only to learn what came home."""
 
@@ -110,6 +129,10 @@ class _Reader:
         self._last = last
         self._company = str(self._chain.call(self._lock.functions.COMPANY()))
         self._market = network.record.chains[side].market
+        self._schedule = network.schedule() if side is Side.SCHEDULE else None
+        opened = [*events(self._chain, self._lock, "RouteAdded", self._first, self._last, self._route)]
+        self._opened = opened[0]["blockNumber"] if opened else last
+        """The block after which there are records."""
 
     def movements(self) -> Iterator[_Movement]:
         purposes: dict[int, Purpose] = {}
@@ -117,6 +140,8 @@ class _Reader:
         if self._market is not None:
             yield from self._purchases()
         yield from self._credits(purposes)
+        if self._schedule is not None:
+            yield from self._energy(self._schedule)
         yield from self._payments()
 
     def _locks(self, purposes: dict[int, Purpose]) -> Iterator[_Movement]:
@@ -190,14 +215,35 @@ class _Reader:
             args = event["args"]
             yield args["aliasId"], (event["blockNumber"], event["logIndex"]), refunded.get(args["position"])
 
+    def _energy(self, schedule: Schedule) -> Iterator[_Movement]:
+        """Units, floats and settled periods of stations."""
+        happened = history(schedule, self._last)
+        names = names_on_record(self._network, happened)
+        for event in happened:
+            if event.block > self._opened and event.name in ("UnitTransferred", "Funded", "Settled"):
+                yield from self._of_station(event, names[event.args["station"]], schedule.unit_wh)
+
+    def _of_station(self, event: ScheduleEvent, station: str, unit_wh: int) -> Iterator[_Movement]:
+        at, args = (event.block, event.log_index), event.args
+        if event.name == "Funded":
+            yield _Movement(at, args["from"], station, args["amount"], RecordKind.FLOAT)
+        elif event.name == "Settled":
+            if args["paid"]:
+                yield _Movement(at, station, self._company, args["paid"], RecordKind.SETTLEMENT)
+            if args["granted"]:
+                yield _Movement(at, self._company, station, args["granted"], RecordKind.FLOAT)
+        elif SERVICES[args["service"]] is Service.SUPPLY:
+            yield _Movement(at, args["user"], station, unit_wh, RecordKind.ENERGY)
+        else:
+            yield _Movement(at, station, args["user"], unit_wh, RecordKind.ENERGY)
+
     def _payments(self) -> Iterator[_Movement]:
-        opened = [*events(self._chain, self._lock, "RouteAdded", self._first, self._last, self._route)]
-        if not opened:
-            return
         parts = {_NOBODY, self._market, *boxes(self._network, self._side)}
+        if self._schedule is not None:
+            parts.add(self._schedule.settlement.address)
         asset = self._network.asset(self._side)
-        for event in events(self._chain, asset, "Transfer", opened[0]["blockNumber"] + 1, self._last):
-            sender, recipient, amount = (event["args"][name] for name in ("from", "to", "value"))
+        for log in logs_of(self._chain, asset, "Transfer", self._opened + 1, self._last):
+            sender, recipient = (to_checksum_address(topic[-20:]) for topic in log["topics"][1:])
             if sender not in parts and recipient not in parts:
-                at = (event["blockNumber"], event["logIndex"])
-                yield _Movement(at, sender, recipient, amount, RecordKind.PAYMENT)
+                at = (log["blockNumber"], log["logIndex"])
+                yield _Movement(at, sender, recipient, int.from_bytes(log["data"]), RecordKind.PAYMENT)

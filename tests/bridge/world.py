@@ -84,6 +84,8 @@ class World:
         world = cls(Network(record, chains, actors), actors, terms)
         for side in Side:
             for name in terms.parties:
+                if side not in actors.party(name).kind.sides:
+                    continue
                 world.aliases[side, name] = world.network.register_alias(side, name)
                 world.approve(side, actors.account(name, side))
         return world
