@@ -30,7 +30,9 @@ __all__ = ["CommandRefused", "Exchange", "Gateway"]
 logger = logging.getLogger(__name__)
 
 RESEND_SECONDS = 5.0
-"""How long an unanswered command waits before it is sent again."""
+
+LATE_SECONDS = 5
+"""How long the broker keeps a command whose time is over: it asks what became of it."""
 
 
 class CommandRefused(EnergyShareError):
@@ -70,17 +72,20 @@ class Gateway:
         terminals: Iterable[str],
         *,
         clock: Callable[[], float] = time.time,
+        resend_seconds: float = RESEND_SECONDS,
         on_reading: Callable[[str, MeterReading], None] = lambda terminal, reading: None,
         on_state: Callable[[str, State], None] = lambda terminal, state: None,
     ) -> None:
         """
         Args:
             clock: Unix seconds; tells how long a broker need keep a command.
+            resend_seconds: How long an unanswered command waits before it is sent again.
             on_reading: Called with a terminal's reading, whenever it changed. Like `on_state` it runs in the thread of
                 the connection, and must not wait for it.
             on_state: Called with a terminal's state.
         """
         self._clock = clock
+        self._resend_seconds = resend_seconds
         self._on_reading = on_reading
         self._on_state = on_state
         self._exchanges: dict[str, Exchange] = {}
@@ -140,8 +145,7 @@ class Gateway:
         """Not to be called while `_changed` is held: the link's thread may hold the client's locks and want it."""
         for exchange in exchanges:
             command = exchange.command
-            # A late one still asks what became of it.
-            keep = min(max(int(command.expires - self._clock()), int(RESEND_SECONDS)), 2**32 - 1)
+            keep = min(max(int(command.expires - self._clock()), LATE_SECONDS), 2**32 - 1)
             sent = self._link.publish(Topics(command.terminal).command, encoded(command), expires_in=keep)
             sent.add_done_callback(functools.partial(self._taken, exchange))
 
@@ -171,10 +175,10 @@ class Gateway:
     def _resend(self) -> None:
         while True:
             with self._changed:
-                if self._changed.wait_for(lambda: self._closing, RESEND_SECONDS):
+                if self._changed.wait_for(lambda: self._closing, self._resend_seconds):
                     return
             if self._link.ready:
-                self._publish(self._due(idle_seconds=RESEND_SECONDS))
+                self._publish(self._due(idle_seconds=self._resend_seconds))
 
     def _connected(self) -> None:
         self._publish(self._due())
