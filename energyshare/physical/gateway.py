@@ -1,0 +1,236 @@
+"""The commanding side: sends a party's commands to its terminals, again and again until each is answered for good."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from energyshare.errors import EnergyShareError
+from energyshare.physical.link import BrokerAddress, Link
+from energyshare.physical.messages import (
+    Acknowledgement,
+    Answer,
+    Command,
+    M,
+    MalformedMessage,
+    MeterReading,
+    Result,
+    decode,
+    encoded,
+)
+from energyshare.physical.topics import State, Topics
+
+__all__ = ["CommandRefused", "Exchange", "Gateway"]
+
+logger = logging.getLogger(__name__)
+
+RESEND_SECONDS = 5.0
+
+LATE_SECONDS = 5
+"""How long the broker keeps a command whose time is over: it asks what became of it."""
+
+
+class CommandRefused(EnergyShareError):
+    """A terminal will never carry out this command."""
+
+    def __init__(self, command: Command, acknowledgement: Acknowledgement) -> None:
+        super().__init__(
+            f"terminal {command.terminal} refuses command {command.cmd_id}: {acknowledgement.answer}"
+            f" {acknowledgement.detail}".rstrip()
+        )
+        self.answer = acknowledgement.answer
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A command and what becomes of it."""
+
+    command: Command
+    result: Future[Result] = field(default_factory=Future)
+    """Fails with CommandRefused, or LinkError where the broker does not take it."""
+    answers: list[Answer] = field(default_factory=list)
+    """All that the terminal said, in order."""
+
+
+class Gateway:
+    """Commands terminals and hears them.
+
+    A command is sent again when its terminal comes back, when the broker comes back, and every few seconds, until there
+    is a result or a refusal for good. That is safe, since terminals know what they did; and needed, since a broker that
+    restarts forgets. A terminal that never heard of a command answers `expired` when it is late, so that nothing stays
+    open but for terminals that stay away.
+    """
+
+    def __init__(
+        self,
+        address: BrokerAddress,
+        terminals: Iterable[str],
+        *,
+        clock: Callable[[], float] = time.time,
+        resend_seconds: float = RESEND_SECONDS,
+        on_reading: Callable[[str, MeterReading], None] = lambda terminal, reading: None,
+        on_state: Callable[[str, State], None] = lambda terminal, state: None,
+    ) -> None:
+        """
+        Args:
+            clock: Unix seconds; tells how long a broker need keep a command.
+            resend_seconds: How long an unanswered command waits before it is sent again.
+            on_reading: Called with a terminal's reading, whenever it changed. Like `on_state` it runs in the thread of
+                the connection, and must not wait for it.
+            on_state: Called with a terminal's state.
+        """
+        self._clock = clock
+        self._resend_seconds = resend_seconds
+        self._on_reading = on_reading
+        self._on_state = on_state
+        self._exchanges: dict[str, Exchange] = {}
+        self._sent: dict[str, float] = {}
+        """When each open command was sent, by the monotonic clock."""
+        self._readings: dict[str, MeterReading] = {}
+        self._states: dict[str, State] = {}
+        self._changed = threading.Condition()
+        self._closing = False
+        self._link = Link(address, on_ready=self._connected)
+        for topics in map(Topics, terminals):
+            self._link.subscribe(topics.state, self._state_heard)
+            self._link.subscribe(topics.meter, self._hearing(MeterReading, self._reading_heard))
+            self._link.subscribe(topics.acknowledgement, self._hearing(Acknowledgement, self._acknowledged))
+            self._link.subscribe(topics.result, self._hearing(Result, self._result_heard))
+        self._resender = threading.Thread(target=self._resend, name=f"gateway {address.user}", daemon=True)
+
+    def start(self) -> None:
+        """Connect. Raises LinkError where the broker cannot be reached or refuses."""
+        self._link.start()
+        self._resender.start()
+
+    def close(self) -> None:
+        """Leave. Open commands stay open: send them again after a restart."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        if self._resender.ident is not None:
+            self._resender.join()
+        self._link.close()
+
+    def send(self, command: Command) -> Exchange:
+        """Send a signed command. One that is open, or done, is not sent anew: the exchange is the same."""
+        with self._changed:
+            known = self._exchanges.get(command.cmd_id)
+            exchange = self._exchanges.setdefault(command.cmd_id, known or Exchange(command))
+            if known is None:
+                self._sent[command.cmd_id] = time.monotonic()
+        if known is None:
+            self._publish([exchange])
+        return exchange
+
+    def state(self, terminal: str) -> State | None:
+        """What the terminal last said, or its will; None if it was never heard of."""
+        return self._states.get(terminal)
+
+    def reading(self, terminal: str) -> MeterReading | None:
+        """The terminal's last reading; None if there was none yet."""
+        return self._readings.get(terminal)
+
+    def wait_for(self, condition: Callable[[], bool], timeout: float) -> bool:
+        """Wait until something heard makes `condition` true."""
+        with self._changed:
+            return self._changed.wait_for(condition, timeout)
+
+    def _publish(self, exchanges: Iterable[Exchange]) -> None:
+        """Not to be called while `_changed` is held: the link's thread may hold the client's locks and want it."""
+        for exchange in exchanges:
+            command = exchange.command
+            keep = min(max(int(command.expires - self._clock()), LATE_SECONDS), 2**32 - 1)
+            sent = self._link.publish(Topics(command.terminal).command, encoded(command), expires_in=keep)
+            sent.add_done_callback(functools.partial(self._taken, exchange))
+
+    def _taken(self, exchange: Exchange, sent: Future[None]) -> None:
+        error = sent.exception()
+        if error is not None and self._end(exchange):
+            exchange.result.set_exception(error)
+
+    def _due(self, terminal: str | None = None, idle_seconds: float = 0) -> list[Exchange]:
+        """What is open and to be sent again: for `terminal`, if it was not for so long."""
+        now = time.monotonic()
+        with self._changed:
+            due = [
+                exchange
+                for exchange in (self._exchanges[cmd_id] for cmd_id in self._sent)
+                if terminal in (None, exchange.command.terminal)
+                and self._sent[exchange.command.cmd_id] <= now - idle_seconds
+            ]
+            self._sent.update((exchange.command.cmd_id, now) for exchange in due)
+        return due
+
+    def _end(self, exchange: Exchange) -> bool:
+        """Whether it was open."""
+        with self._changed:
+            return self._sent.pop(exchange.command.cmd_id, None) is not None
+
+    def _resend(self) -> None:
+        while True:
+            with self._changed:
+                if self._changed.wait_for(lambda: self._closing, self._resend_seconds):
+                    return
+            if self._link.ready:
+                self._publish(self._due(idle_seconds=self._resend_seconds))
+
+    def _connected(self) -> None:
+        self._publish(self._due())
+
+    def _state_heard(self, topic: str, payload: bytes) -> None:
+        terminal = Topics.terminal_of(topic)
+        try:
+            state = State(payload.decode())
+        except ValueError:
+            logger.warning("terminal %s says it is %r, which is no state", terminal, payload[:32])
+            return
+        with self._changed:
+            came_back = state is State.READY and self._states.get(terminal) is not State.READY
+            self._states[terminal] = state
+            self._changed.notify_all()
+        if came_back:
+            self._publish(self._due(terminal))
+        self._on_state(terminal, state)
+
+    def _hearing(self, kind: type[M], heard: Callable[[str, M], None]) -> Callable[[str, bytes], None]:
+        def handler(topic: str, payload: bytes) -> None:
+            try:
+                message = decode(kind, payload)
+            except MalformedMessage as error:
+                logger.warning("on %s: %s", topic, error)
+                return
+            heard(Topics.terminal_of(topic), message)
+
+        return handler
+
+    def _reading_heard(self, terminal: str, reading: MeterReading) -> None:
+        with self._changed:
+            self._readings[terminal] = reading
+            self._changed.notify_all()
+        self._on_reading(terminal, reading)
+
+    def _acknowledged(self, terminal: str, acknowledgement: Acknowledgement) -> None:
+        exchange = self._of(terminal, acknowledgement.cmd_id)
+        if exchange is None:
+            return
+        with self._changed:
+            exchange.answers.append(acknowledgement.answer)
+            self._changed.notify_all()
+        if acknowledgement.answer.final and self._end(exchange):
+            exchange.result.set_exception(CommandRefused(exchange.command, acknowledgement))
+
+    def _result_heard(self, terminal: str, result: Result) -> None:
+        exchange = self._of(terminal, result.cmd_id)
+        if exchange is not None and self._end(exchange):
+            exchange.result.set_result(result)
+
+    def _of(self, terminal: str, cmd_id: str | None) -> Exchange | None:
+        """The exchange that a terminal speaks of, if it is its own."""
+        exchange = self._exchanges.get(cmd_id or "")
+        return exchange if exchange and exchange.command.terminal == terminal else None

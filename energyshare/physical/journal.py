@@ -1,0 +1,96 @@
+"""What a terminal has begun and what came of it, on disk: nothing is moved that is not noted first."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import weakref
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from energyshare.errors import EnergyShareError
+from energyshare.physical.messages import Command, MeterReading, Result, decode, encoded
+
+__all__ = ["Entry", "Journal", "JournalError"]
+
+
+class JournalError(EnergyShareError):
+    """The journal cannot be opened or written: nothing may be moved."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A command that was begun."""
+
+    command: Command
+    before: MeterReading
+    """Just before anything moved."""
+    result: Result | None
+    """None while it is not known."""
+
+
+class Journal:
+    """The commands of one terminal, by id. It may be shared by threads, not by terminals."""
+
+    def __init__(self, path: Path | None) -> None:
+        """Open or create the file; None keeps it in memory, for terminals that die with their simulated device."""
+        self._lock = threading.Lock()
+        try:
+            if path is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            self._database = sqlite3.connect(
+                ":memory:" if path is None else path, check_same_thread=False, isolation_level=None
+            )
+            weakref.finalize(self, self._database.close)
+            self._database.execute("PRAGMA synchronous = EXTRA")
+            self._database.execute(
+                "CREATE TABLE IF NOT EXISTS commands"
+                " (id TEXT PRIMARY KEY, command BLOB NOT NULL, before BLOB NOT NULL, result BLOB)"
+            )
+        except (OSError, sqlite3.Error) as error:
+            raise JournalError(
+                f"cannot open the terminal's journal {path}: {error}; name a file on a writable disk"
+            ) from error
+
+    def begin(self, command: Command, before: MeterReading) -> bool:
+        """Note that a command begins. False if it began before."""
+        _, written = self._execute(
+            "INSERT OR IGNORE INTO commands VALUES (?, ?, ?, NULL)", command.cmd_id, encoded(command), encoded(before)
+        )
+        return written == 1
+
+    def finish(self, result: Result) -> None:
+        """Note what came of it."""
+        self._execute("UPDATE commands SET result = ? WHERE id = ?", encoded(result), result.cmd_id)
+
+    def find(self, cmd_id: str) -> Entry | None:
+        """The command, if it ever began."""
+        return next(iter(self._entries("WHERE id = ?", cmd_id)), None)
+
+    def unfinished(self) -> list[Entry]:
+        """Those of which nobody knows what came: the terminal died meanwhile, or its device did not answer."""
+        return self._entries("WHERE result IS NULL ORDER BY rowid")
+
+    def close(self) -> None:
+        self._database.close()
+
+    def _entries(self, where: str, *values: str) -> list[Entry]:
+        rows, _ = self._execute(f"SELECT command, before, result FROM commands {where}", *values)
+        return [
+            Entry(
+                command=decode(Command, command),
+                before=decode(MeterReading, before),
+                result=None if result is None else decode(Result, result),
+            )
+            for command, before, result in rows
+        ]
+
+    def _execute(self, statement: str, *values: str | bytes) -> tuple[list[tuple[Any, ...]], int]:
+        """Rows read and rows written."""
+        try:
+            with self._lock:
+                cursor = self._database.execute(statement, values)
+                return cursor.fetchall(), cursor.rowcount
+        except sqlite3.Error as error:
+            raise JournalError(f"the terminal's journal fails ({error}): see to its disk") from error

@@ -1,0 +1,94 @@
+"""When a station's state deserves a report to the chain: often enough to be true, and no more often.
+
+A flag falls where the contracts would reject it, and rises only once a newcomer has room with a margin to spare, so
+that a level which trembles at the threshold raises no flag twice. Stored energy is reported once it is off by more than
+a margin, from which it must move as much again for the next report. A level as good as it gets always raises the flag.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from energyshare.dispatch.rules import Rules, Service, admits, contradicts, level
+from energyshare.errors import EnergyShareError
+
+__all__ = ["InvalidMargins", "Margins", "Report", "StationView", "report_due"]
+
+
+class InvalidMargins(EnergyShareError):
+    """Margins that cannot be reported by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Margins:
+    """How far a level must move to be worth a transaction."""
+
+    hysteresis_wh: int = 1_000
+    """Beyond the threshold, before a flag rises."""
+    drift_wh: int = 1_000
+    """Between what is stored and what the chain believes, before that is set right."""
+
+    def __post_init__(self) -> None:
+        if self.hysteresis_wh < 0 or self.drift_wh < 1:
+            raise InvalidMargins("hysteresis must not be negative and drift be 1 Wh at least")
+
+
+@dataclass(frozen=True, slots=True)
+class StationView:
+    """A station as the chain sees it."""
+
+    capacity_wh: int
+    stored_wh: int
+    can_supply: bool
+    can_acquire: bool
+    connected_supply: int
+    connected_acquire: int
+
+    def flag(self, service: Service) -> bool:
+        return self.can_supply if service is Service.SUPPLY else self.can_acquire
+
+    def connected(self, service: Service) -> int:
+        return self.connected_supply if service is Service.SUPPLY else self.connected_acquire
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the station should say now; with its transfer counter it becomes a transaction."""
+
+    stored_wh: int
+    can_supply: bool
+    can_acquire: bool
+
+
+def report_due(
+    view: StationView,
+    measured_wh: int,
+    rules: Rules,
+    margins: Margins,
+    *,
+    outstanding_wh: int = 0,
+    serving: bool = True,
+) -> Report | None:
+    """What a station should report, None where the chain knows well enough.
+
+    Args:
+        measured_wh: Stored, by the terminal.
+        outstanding_wh: What the chain has counted and the terminal has yet to move: units paid for and not supplied,
+            less units agreed on and not received. It is no drift.
+        serving: Whether the terminal and its device answer; if not, no flag stays up.
+    """
+    stored = min(max(measured_wh - outstanding_wh, 0), view.capacity_wh)
+    supply, acquire = (serving and _flag(view, service, stored, rules, margins) for service in Service)
+    if (supply, acquire) == (view.can_supply, view.can_acquire) and abs(stored - view.stored_wh) < margins.drift_wh:
+        return None
+    return Report(stored, supply, acquire)
+
+
+def _flag(view: StationView, service: Service, stored: int, rules: Rules, margins: Margins) -> bool:
+    """Whether the flag of a side should be up."""
+    available, connected = level(service, stored, view.capacity_wh), view.connected(service)
+    if view.flag(service):
+        return not contradicts(True, available, connected, rules.reserve_wh)
+    if available == view.capacity_wh:
+        return admits(available, connected, rules.reserve_wh, rules.unit_wh)
+    return admits(available - margins.hysteresis_wh, connected, rules.reserve_wh, rules.unit_wh)

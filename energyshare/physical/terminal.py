@@ -1,0 +1,243 @@
+"""A terminal: it obeys signed commands, moves energy once for each, and tells what its meter says.
+
+What is to be moved is noted on disk with the meter's reading, then moved, then noted with the meter's reading after. A
+terminal that died in between finds the note when it starts, waits until its device is idle, and lets the meter tell
+what came of it. So nothing moves twice and no result is lost.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import ClassVar
+
+from energyshare.dispatch.rules import Service
+from energyshare.physical.device import Device, DeviceError, Transfer
+from energyshare.physical.journal import Entry, Journal, JournalError
+from energyshare.physical.link import BrokerAddress, Link, Will
+from energyshare.physical.messages import (
+    Acknowledgement,
+    Answer,
+    Command,
+    MalformedMessage,
+    MeterReading,
+    Outcome,
+    Result,
+    decode,
+    encoded,
+)
+from energyshare.physical.topics import State, Topics
+
+__all__ = ["StationTerminal", "Terminal", "UserTerminal"]
+
+logger = logging.getLogger(__name__)
+
+MAX_WAITING = 100
+"""Commands that wait for the device; more are told that it is busy."""
+
+POLL_SECONDS = 1.0
+"""How often a terminal looks at its meter when nothing happens."""
+
+
+class Terminal:
+    """One device and who may command it. Use StationTerminal or UserTerminal."""
+
+    service: ClassVar[Service]
+    """What its commands must be for."""
+
+    def __init__(
+        self,
+        terminal: str,
+        device: Device,
+        address: BrokerAddress,
+        *,
+        trusted: str,
+        journal: Path | None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """
+        Args:
+            terminal: Its id, a level of a topic.
+            trusted: The address whose signature it obeys.
+            journal: Where it notes what it does; None for a simulation that nothing survives.
+            clock: Unix seconds.
+        """
+        self.terminal = terminal
+        self._topics = Topics(terminal)
+        self._device = device
+        self._trusted = trusted
+        self._clock = clock
+        self._journal = Journal(journal)
+        self._link = Link(address, will=Will(self._topics.state, State.LOST.encode()), on_ready=self._connected)
+        self._link.subscribe(self._topics.command, self._received)
+        self._waiting: deque[Command] = deque()
+        self._changed = threading.Condition()
+        self._look = False
+        """Whether the meter may have moved."""
+        self._told: MeterReading | None = None
+        """The reading that the broker retains, None where it must be told."""
+        self._state: State | None = None
+        self._closing = False
+        self._worker = threading.Thread(target=self._work, name=f"terminal {terminal}", daemon=True)
+        device.watch(self._meter_moved)
+
+    def start(self) -> None:
+        """Connect and begin to obey. Raises LinkError where the broker cannot be reached or refuses."""
+        self._link.start()
+        self._worker.start()
+
+    def close(self) -> None:
+        """Finish what is being moved, and leave."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        if self._worker.ident is not None:
+            self._worker.join()
+            if self._link.ready:
+                self._tell_state(State.DISCONNECTED).result(timeout=10)
+            self._link.close()
+        self._journal.close()
+
+    # In the link's thread.
+
+    def _connected(self) -> None:
+        self._link.publish(self._topics.state, State.INIT.encode(), retain=True)
+        with self._changed:
+            self._told = self._state = None
+            self._look = True
+            self._changed.notify()
+
+    def _received(self, _topic: str, payload: bytes) -> None:
+        try:
+            command = decode(Command, payload)
+        except MalformedMessage as error:
+            self._answer(None, Answer.MALFORMED, str(error))
+            return
+        try:
+            answer, detail = self._judge(command), ""
+        except JournalError as error:
+            answer, detail = Answer.BUSY, str(error)
+        if answer is None:
+            with self._changed:
+                self._waiting.append(command)
+                self._changed.notify()
+        else:
+            self._answer(command, answer, detail)
+
+    def _judge(self, command: Command) -> Answer | None:
+        """Why not to carry out a command; None where it is to be."""
+        if command.signer != self._trusted:
+            return Answer.FORGED
+        if command.terminal != self.terminal or command.service is not self.service:
+            return Answer.UNSUPPORTED
+        entry = self._journal.find(command.cmd_id)
+        if entry is not None:
+            if entry.result is not None:
+                self._link.publish(self._topics.result, encoded(entry.result))
+            return Answer.DUPLICATE
+        now = self._clock()
+        if now < command.not_before:
+            return Answer.EARLY
+        if now >= command.expires:
+            return Answer.EXPIRED
+        return Answer.BUSY if len(self._waiting) >= MAX_WAITING else None
+
+    def _answer(self, command: Command | None, answer: Answer, detail: str = "") -> None:
+        if not answer.accepted:
+            logger.warning("terminal %s refuses a command: %s %s", self.terminal, answer, detail)
+        acknowledgement = Acknowledgement(command.cmd_id if command else None, answer, detail)
+        self._link.publish(self._topics.acknowledgement, encoded(acknowledgement))
+
+    # In the device's thread, or whoever moves its meter.
+
+    def _meter_moved(self) -> None:
+        with self._changed:
+            self._look = True
+            self._changed.notify()
+
+    # In the worker's thread.
+
+    def _work(self) -> None:
+        while not self._closing:
+            try:
+                settled = self._settled()
+                while settled and self._waiting and not self._closing:
+                    self._carry_out(self._waiting.popleft())
+                self._tell_reading()
+            except (DeviceError, JournalError) as error:
+                settled = False
+                logger.warning("terminal %s: %s", self.terminal, error)
+                if self._state is State.READY:
+                    self._tell_state(State.SLEEPING)
+            with self._changed:
+                if not (self._look or self._closing or (settled and self._waiting)):
+                    self._changed.wait(POLL_SECONDS)
+                self._look = False
+
+    def _settled(self) -> bool:
+        """Find out what came of what was begun. False while the device is still at it."""
+        unfinished = self._journal.unfinished()
+        if unfinished and not self._device.idle():
+            return False
+        for entry in unfinished:
+            self._finish(entry, "interrupted")
+        return True
+
+    def _carry_out(self, command: Command) -> None:
+        answer = self._judge(command)  # it may have waited for long, or twice
+        if answer is not None and answer is not Answer.BUSY:
+            self._answer(command, answer)
+            return
+        try:
+            entry = Entry(command, self._device.read(), None)
+            self._journal.begin(command, entry.before)
+        except (DeviceError, JournalError) as error:
+            self._answer(command, Answer.BUSY, str(error))
+            raise
+        self._answer(command, Answer.ACCEPTED)
+        try:
+            self._device.inject(Transfer(command.energy_wh, command.power_w, command.peer, command.connection))
+            detail = ""
+        except DeviceError as error:
+            detail = str(error)
+        self._finish(entry, detail)
+
+    def _finish(self, entry: Entry, detail: str) -> None:
+        after = self._device.read()
+        moved = after.injected_wh - entry.before.injected_wh
+        if moved >= entry.command.energy_wh:
+            outcome, detail = Outcome.COMPLETE, ""
+        else:
+            outcome = Outcome.PARTIAL if moved else Outcome.FAILED
+        result = Result(entry.command.cmd_id, outcome, moved, entry.before, after, detail)
+        self._journal.finish(result)
+        self._link.publish(self._topics.result, encoded(result))
+
+    def _tell_reading(self) -> None:
+        reading = self._device.read()
+        if reading != self._told:
+            self._link.publish(self._topics.meter, encoded(reading), retain=True)
+            self._told = reading
+        if self._state is not State.READY:
+            self._tell_state(State.READY)
+
+    def _tell_state(self, state: State) -> Future[None]:
+        self._state = state
+        return self._link.publish(self._topics.state, state.encode(), retain=True)
+
+
+class StationTerminal(Terminal):
+    """At a station's storage: supplies users."""
+
+    service = Service.SUPPLY
+
+
+class UserTerminal(Terminal):
+    """At a user's meter: sends energy to stations."""
+
+    service = Service.ACQUIRE
