@@ -10,7 +10,8 @@ import secrets
 import threading
 from collections.abc import Iterable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
@@ -125,31 +126,38 @@ class Broker:
         self.stop()
 
     async def _serve(self, started: Future[None]) -> None:
+        connections: dict[str, Connection] = {}
         broker = Amqtt(
             BrokerConfig(
                 listeners={"default": ListenerConfig(type=ListenerType.EXTERNAL)},
-                plugins={f"{__name__}.{_Doorkeeper.__name__}": {"accounts": self._accounts}},
+                plugins={
+                    f"{__name__}.{_Doorkeeper.__name__}": {"accounts": self._accounts, "connections": connections}
+                },
                 session_expiry_interval=SESSION_SECONDS,
             )
         )
-        clients: set[asyncio.Task[None]] = set()
+        clients: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            task = asyncio.current_task()
-            assert task is not None
-            clients.add(task)
-            connection = Connection(reader, writer, self._accounts)
+        async def serve(connection: Connection, writer: asyncio.StreamWriter) -> None:
             pump = asyncio.create_task(connection.pump())
             try:
                 await broker.external_connected(connection.from_client, connection.to_client, "default")
             finally:
                 pump.cancel()
                 writer.close()
-                clients.discard(task)
+                with suppress(asyncio.CancelledError):
+                    await pump
+                with suppress(OSError):
+                    await writer.wait_closed()
+
+        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.create_task(serve(Connection(reader, writer, self._accounts, connections), writer))
+            clients[task] = writer
+            task.add_done_callback(clients.pop)
 
         try:
             await broker.start()
-            server = await asyncio.start_server(serve, HOST, self.port)
+            server = await asyncio.start_server(accept, HOST, self.port)
         except OSError as error:
             started.set_exception(
                 BrokerError(f"the broker cannot listen on {HOST}:{self.port}: {error.strerror}; name another port")
@@ -162,9 +170,10 @@ class Broker:
         await stop.wait()
         server.close()
         await broker.shutdown()
-        for client in clients:
-            client.cancel()
-        await asyncio.gather(*clients, return_exceptions=True)
+        while clients:
+            for writer in clients.values():
+                writer.transport.abort()
+            await asyncio.wait(clients)
 
 
 class _Doorkeeper(BaseAuthPlugin, BaseTopicPlugin):  # type: ignore[misc]
@@ -172,17 +181,22 @@ class _Doorkeeper(BaseAuthPlugin, BaseTopicPlugin):  # type: ignore[misc]
 
     @dataclass
     class Config:
-        accounts: Any = field(default_factory=_Accounts)
+        accounts: Any = None
+        connections: Any = None
 
     def __init__(self, context: Any) -> None:
         self.context = context
         self._accounts: _Accounts = context.config.accounts
+        self._connections: dict[str, Connection] = context.config.connections
 
     async def authenticate(self, *, session: Any) -> bool:
         return True
 
     async def topic_filtering(self, *, session: Any = None, topic: str | None = None, action: Any = None) -> bool:
         return action != Action.SUBSCRIBE or self._accounts.may_read(session.username, topic or "")
+
+    async def on_broker_message_broadcast(self, *, client_id: str, message: Any) -> None:
+        self._connections[client_id].passed_on()
 
     async def close(self) -> None:
         """Nothing is held."""

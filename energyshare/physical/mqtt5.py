@@ -3,8 +3,9 @@
 What 3.1.1 has no words for is kept here. A message's properties and the time at which it expires travel through amqtt
 in front of its payload. Besides, this end answers for what amqtt leaves out: who has no account takes over no session;
 a client that is silent for one and a half keep-alives is gone, and its will is said; a publication that the client has
-no right to is refused, not dropped in silence; and no message reaches a client that has no right to it, which amqtt
-forgets for retained ones when a client comes back.
+no right to is refused, not dropped in silence; no message reaches a client that has no right to it, which amqtt forgets
+for retained ones when a client comes back; and a client's end is told once all that it said is passed on, for amqtt
+drops the rest.
 
 Offered are QoS 0 and 1, retained messages, wills (at once, without delay), sessions and message expiry; the broker says
 on connection that it has no QoS 2, shared subscriptions, subscription identifiers or topic aliases. Section numbers are
@@ -32,6 +33,9 @@ logger = logging.getLogger(__name__)
 MAX_PACKET = 65_536
 SESSION_SECONDS = 86_400
 """The longest that a session outlives its connection."""
+
+_PASSING_SECONDS = 5
+"""How long amqtt may take to pass on what a client said last."""
 
 CONNECT, CONNACK, PUBLISH, PUBACK, SUBSCRIBE, SUBACK, UNSUBSCRIBE, UNSUBACK = 1, 2, 3, 4, 8, 9, 10, 11
 PINGREQ, PINGRESP, DISCONNECT = 12, 13, 14
@@ -179,11 +183,26 @@ def _unwrapped(data: bytes, now_ms: int) -> tuple[list[tuple[int, bytes]], bytes
 class Connection:
     """One client: its packets for amqtt, and amqtt's for it."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, rights: Rights) -> None:
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        rights: Rights,
+        connections: dict[str, Connection],
+    ) -> None:
+        """
+        Args:
+            connections: By user, to which it adds itself once it knows its own.
+        """
         self._reader = reader
         self._writer = writer
         self._rights = rights
+        self._connections = connections
         self._user = ""
+        self._passing = 0
+        """Publications that amqtt has and did not pass on yet."""
+        self._passed_all = asyncio.Event()
+        self._passed_all.set()
         self._silence: float | None = 10.0
         """Seconds after which the client is taken for gone; before it says who it is, 10."""
         self._keeps_session = False
@@ -199,6 +218,10 @@ class Connection:
             while True:
                 async with asyncio.timeout(self._silence):
                     kind, flags, body = await self._next()
+                if kind == DISCONNECT and self._user:
+                    # With any other reason than 0 the will is said (3.14.2.1), as when the connection just ends.
+                    await self._end(None if body and body[0] else _packet(DISCONNECT, b""))
+                    return
                 for translated in self._translated(kind, flags, body):
                     self._for_amqtt.put_nowait(translated)
         except ProtocolViolation as error:
@@ -212,8 +235,22 @@ class Connection:
             logger.info("client %r is silent: taken for gone", self._user)
         except (asyncio.IncompleteReadError, ConnectionError):
             logger.debug("client %r left", self._user)
-        finally:
-            self._for_amqtt.put_nowait(None)
+        await self._end(None)
+
+    def passed_on(self) -> None:
+        """amqtt passed a publication on."""
+        self._passing -= 1
+        if self._passing == 0:
+            self._passed_all.set()
+
+    async def _end(self, last: bytes | None) -> None:
+        """Nothing may follow a DISCONNECT, nor the stream end with it: amqtt would miss it and say the will."""
+        try:
+            async with asyncio.timeout(_PASSING_SECONDS):
+                await self._passed_all.wait()
+        except TimeoutError:
+            logger.warning("client %r left with %d messages not passed on", self._user, self._passing)
+        self._for_amqtt.put_nowait(last)
 
     async def _next(self) -> tuple[int, int, bytes]:
         first = (await self._reader.readexactly(1))[0]
@@ -255,10 +292,6 @@ class Connection:
             yield _packet(UNSUBSCRIBE, identifier + b"".join(map(_text, topics)), 2)
         elif kind == PINGREQ:
             yield _packet(PINGREQ, b"")
-        elif kind == DISCONNECT:
-            if not body or body[0] == 0:  # with any other reason the will is said (3.14.2.1)
-                yield _packet(DISCONNECT, b"")
-            raise ConnectionResetError
         else:
             raise ProtocolViolation(_PROTOCOL_ERROR, f"packets of kind {kind} are not for clients to send")
 
@@ -289,6 +322,7 @@ class Connection:
         if not self._rights.knows(user.decode(errors="replace"), password.decode(errors="replace")):
             raise ProtocolViolation(_NOT_AUTHORIZED, "no such user and password")
         self._user = user.decode()
+        self._connections[self._user] = self
         self._silence = keep_alive * 1.5 or None
         session = 0 if self._keeps_session else 0x02
         # No keep-alive and no password: both were seen to.
@@ -306,6 +340,8 @@ class Connection:
             raise ProtocolViolation(0x94, "a topic alias, of which none are on offer")
         if self._rights.may_publish(self._user, topic.decode(errors="replace")):
             body = _text(topic) + identifier + _wrapped(properties, packet.rest(), _now_ms())
+            self._passing += 1
+            self._passed_all.clear()
             yield _packet(PUBLISH, body, flags)
         elif qos:
             self._writer.write(_packet(PUBACK, identifier + bytes([_NOT_AUTHORIZED, 0])))

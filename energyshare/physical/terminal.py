@@ -135,10 +135,7 @@ class Terminal:
             return Answer.FORGED
         if command.terminal != self.terminal or command.service is not self.service:
             return Answer.UNSUPPORTED
-        entry = self._journal.find(command.cmd_id)
-        if entry is not None:
-            if entry.result is not None:
-                self._link.publish(self._topics.result, encoded(entry.result))
+        if self._journal.find(command.cmd_id) is not None:
             return Answer.DUPLICATE
         now = self._clock()
         if now < command.not_before:
@@ -152,6 +149,9 @@ class Terminal:
             logger.warning("terminal %s refuses a command: %s %s", self.terminal, answer, detail)
         acknowledgement = Acknowledgement(command.cmd_id if command else None, answer, detail)
         self._link.publish(self._topics.acknowledgement, encoded(acknowledgement))
+        known = self._journal.find(command.cmd_id) if command and answer is Answer.DUPLICATE else None
+        if known is not None and known.result is not None:
+            self._link.publish(self._topics.result, encoded(known.result))
 
     # In the device's thread, or whoever moves its meter.
 

@@ -20,6 +20,7 @@ from energyshare.physical.gateway import Gateway
 from energyshare.physical.messages import ChainReference, Command
 from energyshare.physical.storage import Storage
 from energyshare.physical.terminal import StationTerminal, UserTerminal
+from energyshare.physical.topics import State
 
 STATION, USER = "station-a", "user-1"
 LOSS_BP = 1_500
@@ -119,4 +120,6 @@ def grid(broker: Broker, account: LocalAccount) -> Iterator[Grid]:
         gateway = Gateway(broker.gateway("gateway", terminals), terminals, clock=clock, resend_seconds=0.3)
         gateway.start()
         closing.callback(gateway.close)
+        for name in terminals:
+            assert gateway.wait_for(lambda name=name: gateway.state(name) is State.READY, 10)
         yield Grid(broker, account, clock, storage, feeder, station, user, gateway, closing)
