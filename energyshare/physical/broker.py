@@ -168,6 +168,9 @@ class Broker:
         self._stop = asyncio.get_running_loop(), stop
         started.set_result(None)
         await stop.wait()
+        for listening in server.sockets:
+            asyncio.get_running_loop().remove_reader(listening.fileno())
+        await asyncio.sleep(0)  # who was just accepted becomes a client: a server that is closed fails at that
         server.close()
         await broker.shutdown()
         while clients:
