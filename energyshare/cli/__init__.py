@@ -9,6 +9,7 @@ import click
 
 from energyshare.cli.audit import audit
 from energyshare.cli.bench import bench
+from energyshare.cli.dispatch import dispatch
 from energyshare.cli.experiment import demo, experiment
 from energyshare.cli.network import deploy, relay, seal, up
 from energyshare.cli.party import claim, convert, purchase
@@ -28,7 +29,7 @@ def cli(verbose: int) -> None:
     logging.getLogger("energyshare").setLevel(level)
 
 
-for command in (demo, experiment, up, deploy, relay, seal, purchase, convert, claim, query, audit, bench):
+for command in (demo, experiment, up, deploy, relay, seal, purchase, convert, claim, dispatch, query, audit, bench):
     cli.add_command(command)
 
 

@@ -27,7 +27,7 @@ from energyshare.errors import ChainError, EnergyShareError
 from energyshare.network import Network
 from energyshare.side import Side
 
-__all__ = ["deploy", "relay", "seal", "up"]
+__all__ = ["deploy", "relay", "seal", "until_signal", "up"]
 
 CHECK_INTERVAL_S = 0.5
 """How often `up` looks whether its parts are alive."""
@@ -65,7 +65,7 @@ def up(kind: str | None, block_time_s: float, port: int, settings_path: Path | N
     NetworkRecord.check_writable(record_path)
     ports = {Side.TRANSACTION: port, Side.SCHEDULE: port + 1} if port else None
     with (
-        _until_signal() as stop,
+        until_signal() as stop,
         LocalNetwork(
             "anvil" if (kind or _best_kind()) == "anvil" else "py-evm",
             actors,
@@ -143,7 +143,7 @@ def _show(console: Console, relayer: Relayer, delivery: Delivery) -> None:
 
 
 @contextmanager
-def _until_signal() -> Iterator[threading.Event]:
+def until_signal() -> Iterator[threading.Event]:
     """An event that Ctrl-C and SIGTERM set, so that what was started is stopped in order."""
     stop = threading.Event()
 
@@ -244,7 +244,7 @@ def relay(record_path: Path, settings_path: Path | None, poll_s: float) -> None:
     """Carry transfers between the chains until Ctrl-C. Any number of relayers may run; none needs trust."""
     settings = load_settings(settings_path)
     console = console_for()
-    with _until_signal() as stop, open_network(record_path, settings_path) as network:
+    with until_signal() as stop, open_network(record_path, settings_path) as network:
         # Sealers in this process remember what they signed, as those with a process of their own do.
         own = any(not chain.sealers for chain in network.record.chains.values())
         journal = Journal(record_path.with_suffix(".sealers.sqlite") if own else None)
@@ -289,7 +289,7 @@ def seal(
 ) -> None:
     """Serve seals of headers that this sealer's own node holds canonical, until Ctrl-C."""
     settings = load_settings(settings_path)
-    with _until_signal() as stop, Chain.connect(url, side.value) as chain, closing(Journal(journal_path)) as journal:
+    with until_signal() as stop, Chain.connect(url, side.value) as chain, closing(Journal(journal_path)) as journal:
         account = settings.actors_on(chain).sealer(side, index)
         service = SealerService(Sealer(chain, account, journal), host, port)
         service.start()

@@ -250,7 +250,7 @@ def run(
 
     Args:
         poll_s: How often blocks and meters are looked at, in seconds.
-        on_step: Told of each step that does not wait.
+        on_step: Told of each step; of one that waits only if the agent did not wait for the same before.
     """
     runs = [_Run(agent, poll_s) for agent in agents]
     watch = _Watch(agents[0].schedule) if agents else None
@@ -270,8 +270,9 @@ def run(
             if step is None:
                 continue
             acted |= not step.act.waits
-            if on_step is not None and not step.act.waits:
+            if on_step is not None and (not step.act.waits or step != one.last):
                 on_step(one.agent, step)
+            one.last = step
         runs = [one for one in runs if not one.ended]
         if not acted:
             stop.wait(poll_s)
@@ -283,6 +284,7 @@ class _Run(Generic[A]):
     def __init__(self, agent: A, poll_s: float) -> None:
         self.agent = agent
         self.ended = False
+        self.last: Step | None = None
         self._least_s = self._backoff_s = poll_s
         self._waits = False
         self._not_before = 0.0

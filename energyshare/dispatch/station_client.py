@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from eth_account.signers.local import LocalAccount
@@ -29,7 +29,9 @@ from energyshare.errors import EnergyShareError, NonceTaken, TransactionReverted
 __all__ = ["ReportPolicy", "StationClient", "StationMeter", "Storage"]
 
 ReportPolicy = Callable[[int, StationState, Rules], Report | None]
-"""Whether what is stored, in watt-hours, deserves a report, given what the chain has of the station; which one."""
+"""Whether what is stored, in watt-hours, deserves a report, given what the chain has of the station; which one.
+
+The capacity given is without the room that is set aside for what users are about to send."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +218,9 @@ class StationClient:
 
     def _report(self, turn: Turn, height: int, wait: bool) -> Step | None:
         """Say what has changed, if it matters. Numbers that units overtake meanwhile are read anew at the next step."""
-        chain_says = self.schedule.station(self.station)
+        listed = self.schedule.station(self.station)
+        # Room that is set aside for what is coming is no room.
+        chain_says = replace(listed, capacity=listed.capacity - self.schedule.coming_wh(self.station))
         stored_wh = self._stored(height, chain_says)
         if stored_wh is None:
             return None
@@ -257,7 +261,7 @@ class StationClient:
                 return None
             unaccepted_wh += max(0, received_wh - c.delivered * unit_wh)
         stored_wh = storage.stored_wh - storage.outstanding_wh - uncommanded * unit_wh - unaccepted_wh
-        return min(max(0, stored_wh), chain_says.capacity - self.schedule.coming_wh(self.station))
+        return min(max(0, stored_wh), chain_says.capacity)
 
 
 _OVERTAKEN = frozenset({"NotDue", "ReportOvertaken", "NotConnected", "NotIdle", "PeriodNotOver"})
