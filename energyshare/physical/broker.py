@@ -59,11 +59,11 @@ class _Accounts:
 
     def may_publish(self, user: str, topic: str) -> bool:
         account = self._accounts.get(user)
-        return account is not None and topic in account.publishes
+        return account is not None and _covers(account.publishes, topic)
 
     def may_read(self, user: str, topic: str) -> bool:
         account = self._accounts.get(user)
-        return account is not None and topic in account.reads
+        return account is not None and _covers(account.reads, topic)
 
 
 class Broker:
@@ -203,6 +203,11 @@ class _Doorkeeper(BaseAuthPlugin, BaseTopicPlugin):  # type: ignore[misc]
 
     async def close(self) -> None:
         """Nothing is held."""
+
+
+def _covers(filters: frozenset[str], topic: str) -> bool:
+    """Whether one of the filters is the topic, or has `+` for its last level."""
+    return topic in filters or f"{topic.rpartition('/')[0]}/+" in filters
 
 
 def _hashed(password: str) -> bytes:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from energyshare.errors import EnergyShareError
-from energyshare.physical.messages import ChainReference, MeterReading
+from energyshare.physical.messages import ChainReference, LineReading, MeterReading
 from energyshare.physical.storage import Storage
 
-__all__ = ["Device", "DeviceError", "SimulatedStorage", "Transfer"]
+__all__ = ["Device", "DeviceError", "LineMeters", "SimulatedStorage", "Transfer"]
 
 
 class DeviceError(EnergyShareError):
@@ -51,6 +51,14 @@ class Device(Protocol):
 
     def watch(self, changed: Callable[[], None]) -> None:
         """Call `changed` whenever the meter has moved, if the device can tell; a terminal also looks by itself."""
+        ...
+
+
+class LineMeters(Protocol):
+    """A station's meters on its lines, one a user."""
+
+    def received(self) -> Mapping[str, LineReading]:
+        """What came over each line, by the user's terminal. Raises DeviceError where a meter does not answer."""
         ...
 
 

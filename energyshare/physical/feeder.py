@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from energyshare.dispatch.rules import Service
-from energyshare.physical.device import Device, DeviceError, Transfer
+from energyshare.physical.device import Device, DeviceError, LineMeters, Transfer
 from energyshare.physical.line import Flow
-from energyshare.physical.messages import ChainReference, MeterReading
+from energyshare.physical.messages import ChainReference, LineReading, MeterReading
 from energyshare.physical.storage import Storage
 
 __all__ = ["Balance", "Feeder"]
@@ -65,6 +65,10 @@ class Feeder:
         """A station, its storage behind the meter."""
         return self._stations.setdefault(terminal, _StationEnd(self, terminal, device))
 
+    def meters(self, terminal: str) -> LineMeters:
+        """A station's meters on its lines. Raises KeyError where there is no such station."""
+        return self._stations[terminal]
+
     def user(self, terminal: str) -> Device:
         """A user: a meter, behind which energy is used, and whatever is sent comes from."""
         return self._users.setdefault(terminal, _UserEnd(self, terminal))
@@ -86,6 +90,8 @@ class Feeder:
     def _note(self, user: str, station: str, connection: ChainReference, flow: Flow) -> None:
         with self._lock:
             self._flows[user, station, connection] = flow
+            if flow.service is Service.ACQUIRE:
+                self._stations[station].lines[user] = LineReading(connection, flow.station_wh)
 
 
 @dataclass
@@ -96,15 +102,21 @@ class _StationEnd:
     terminal: str
     device: Device
     lock: threading.Lock = field(default_factory=threading.Lock)
+    lines: dict[str, LineReading] = field(default_factory=dict)
+    watchers: list[Callable[[], None]] = field(default_factory=list)
 
     def read(self) -> MeterReading:
         return self.device.read()
+
+    def received(self) -> Mapping[str, LineReading]:
+        return dict(self.lines)
 
     def idle(self) -> bool:
         return self.device.idle()
 
     def watch(self, changed: Callable[[], None]) -> None:
         self.device.watch(changed)
+        self.watchers.append(changed)
 
     def inject(self, transfer: Transfer) -> None:
         with self.lock:
@@ -155,6 +167,8 @@ class _UserEnd:
                 sent = wanted if flow.station_wh + taken == wanted.station_wh else flow.taken(taken)
                 self.feeder._note(self.terminal, transfer.peer, transfer.connection, sent)
                 self.count(sent.user_wh - flow.user_wh, 0)
+                for changed in station.watchers:
+                    changed()
 
     def absorb(self, energy_wh: int) -> None:
         raise DeviceError("a user's meter takes what a station sends and cannot be told to")

@@ -16,6 +16,7 @@ from energyshare.physical.messages import (
     Acknowledgement,
     Answer,
     Command,
+    LineReading,
     M,
     MalformedMessage,
     MeterReading,
@@ -92,6 +93,7 @@ class Gateway:
         self._sent: dict[str, float] = {}
         """When each open command was sent, by the monotonic clock."""
         self._readings: dict[str, MeterReading] = {}
+        self._lines: dict[tuple[str, str], LineReading] = {}
         self._states: dict[str, State] = {}
         self._changed = threading.Condition()
         self._closing = False
@@ -99,6 +101,7 @@ class Gateway:
         for topics in map(Topics, terminals):
             self._link.subscribe(topics.state, self._state_heard)
             self._link.subscribe(topics.meter, self._hearing(MeterReading, self._reading_heard))
+            self._link.subscribe(topics.line("+"), self._line_heard)
             self._link.subscribe(topics.acknowledgement, self._hearing(Acknowledgement, self._acknowledged))
             self._link.subscribe(topics.result, self._hearing(Result, self._result_heard))
         self._resender = threading.Thread(target=self._resend, name=f"gateway {address.user}", daemon=True)
@@ -135,6 +138,16 @@ class Gateway:
     def reading(self, terminal: str) -> MeterReading | None:
         """The terminal's last reading; None if there was none yet."""
         return self._readings.get(terminal)
+
+    def line(self, terminal: str, user: str) -> LineReading | None:
+        """What a station's meter on the line from `user`'s terminal shows; None if nothing came over it yet."""
+        return self._lines.get((terminal, user))
+
+    def open_commands(self, terminal: str) -> list[Command]:
+        """Of those sent to a terminal, the ones that have neither a result nor a refusal for good."""
+        with self._changed:
+            commands = [self._exchanges[cmd_id].command for cmd_id in self._sent]
+        return [command for command in commands if command.terminal == terminal]
 
     def wait_for(self, condition: Callable[[], bool], timeout: float) -> bool:
         """Wait until something heard makes `condition` true."""
@@ -215,6 +228,16 @@ class Gateway:
             self._changed.notify_all()
         self._on_reading(terminal, reading)
 
+    def _line_heard(self, topic: str, payload: bytes) -> None:
+        try:
+            reading = decode(LineReading, payload)
+        except MalformedMessage as error:
+            logger.warning("on %s: %s", topic, error)
+            return
+        with self._changed:
+            self._lines[Topics.terminal_of(topic), topic.rpartition("/")[2]] = reading
+            self._changed.notify_all()
+
     def _acknowledged(self, terminal: str, acknowledgement: Acknowledgement) -> None:
         exchange = self._of(terminal, acknowledgement.cmd_id)
         if exchange is None:
@@ -229,6 +252,8 @@ class Gateway:
         exchange = self._of(terminal, result.cmd_id)
         if exchange is not None and self._end(exchange):
             exchange.result.set_result(result)
+            with self._changed:
+                self._changed.notify_all()
 
     def _of(self, terminal: str, cmd_id: str | None) -> Exchange | None:
         """The exchange that a terminal speaks of, if it is its own."""

@@ -30,6 +30,7 @@ __all__ = [
     "Answer",
     "ChainReference",
     "Command",
+    "LineReading",
     "MalformedMessage",
     "Message",
     "MeterReading",
@@ -220,6 +221,18 @@ class MeterReading:
 
 
 @dataclass(frozen=True, slots=True)
+class LineReading:
+    """What a station's meter on the line from one user shows."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+    connection: ChainReference
+    """The last one over which energy came."""
+    received_wh: Uint64
+    """Since it was made."""
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """What a command came to, by the terminal's meter."""
 
@@ -235,11 +248,11 @@ class Result:
     """Why it fell short."""
 
 
-Message = Command | Acknowledgement | Result | MeterReading
+Message = Command | Acknowledgement | Result | MeterReading | LineReading
 M = TypeVar("M", bound=Message)
 
 _ADAPTERS: dict[type, TypeAdapter[Any]] = {
-    kind: TypeAdapter(kind) for kind in (Command, Acknowledgement, Result, MeterReading)
+    kind: TypeAdapter(kind) for kind in (Command, Acknowledgement, Result, MeterReading, LineReading)
 }
 
 

@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import ClassVar
 
 from energyshare.dispatch.rules import Service
-from energyshare.physical.device import Device, DeviceError, Transfer
+from energyshare.physical.device import Device, DeviceError, LineMeters, Transfer
 from energyshare.physical.journal import Entry, Journal, JournalError
 from energyshare.physical.link import BrokerAddress, Link, Will
 from energyshare.physical.messages import (
     Acknowledgement,
     Answer,
     Command,
+    LineReading,
     MalformedMessage,
     MeterReading,
     Outcome,
@@ -232,9 +233,34 @@ class Terminal:
 
 
 class StationTerminal(Terminal):
-    """At a station's storage: supplies users."""
+    """At a station's storage: supplies users, and tells what comes from them."""
 
     service = Service.SUPPLY
+
+    def __init__(
+        self,
+        terminal: str,
+        device: Device,
+        address: BrokerAddress,
+        *,
+        trusted: str,
+        journal: Path | None,
+        clock: Callable[[], float] = time.time,
+        meters: LineMeters | None = None,
+    ) -> None:
+        """As every terminal, and `meters`: those on the lines; without them the station can accept no sale."""
+        super().__init__(terminal, device, address, trusted=trusted, journal=journal, clock=clock)
+        self._meters = meters
+        self._told_lines: dict[str, LineReading] = {}
+
+    def _tell_reading(self) -> None:
+        if self._told is None:
+            self._told_lines.clear()
+        for user, reading in self._meters.received().items() if self._meters is not None else ():
+            if self._told_lines.get(user) != reading:
+                self._link.publish(self._topics.line(user), encoded(reading), retain=True)
+                self._told_lines[user] = reading
+        super()._tell_reading()
 
 
 class UserTerminal(Terminal):

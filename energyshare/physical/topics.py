@@ -6,6 +6,7 @@ All begin with `energyshare/1/{terminal}`; the number is the version of messages
 | --- | --- | --- | --- | --- |
 | `$state` | terminal, or its last will | 1 | yes | a `State` |
 | `meter` | terminal | 1 | yes | `MeterReading` |
+| `line/{user}` | station's terminal | 1 | yes | `LineReading` |
 | `command` | gateway | 1 | no | `Command`, which the broker drops when it expires |
 | `acknowledgement` | terminal | 1 | no | `Acknowledgement` |
 | `result` | terminal | 1 | no | `Result` |
@@ -49,6 +50,10 @@ class Topics:
     def meter(self) -> str:
         return f"{ROOT}/{self.terminal}/meter"
 
+    def line(self, user: str) -> str:
+        """Of the meter on the line from `user`; of all with `+`."""
+        return f"{ROOT}/{self.terminal}/line/{user}"
+
     @property
     def command(self) -> str:
         return f"{ROOT}/{self.terminal}/command"
@@ -64,7 +69,7 @@ class Topics:
     @property
     def told(self) -> tuple[str, ...]:
         """What the terminal publishes."""
-        return (self.state, self.meter, self.acknowledgement, self.result)
+        return (self.state, self.meter, self.acknowledgement, self.result, self.line("+"))
 
     @staticmethod
     def terminal_of(topic: str) -> str:
