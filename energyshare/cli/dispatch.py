@@ -178,10 +178,8 @@ def close(name: str, record_path: Path, settings_path: Path | None) -> None:
 @confirmations_option
 @network_option
 @settings_option
-def station(
-    name: str, keep: bool, confirmations: int | None, record_path: Path, settings_path: Path | None
-) -> None:
-    """Run the agent of the station NAME until Ctrl-C: it accepts what is sold to it, and raises and clears its flags."""
+def station(name: str, keep: bool, confirmations: int | None, record_path: Path, settings_path: Path | None) -> None:
+    """Run the agent of the station NAME until Ctrl-C: it buys what is sold to it, raises and clears its flags."""
     with until_signal() as stop, open_network(record_path, settings_path) as network:
         schedule = network.schedule()
         number = network.station(schedule, name)
@@ -235,7 +233,9 @@ def settle(name: str, record_path: Path, settings_path: Path | None, json_path: 
             if error.name != "PeriodNotOver":
                 raise
             over = datetime.fromtimestamp(error.args_by_name["end"], UTC)
-            raise EnergyShareError(f"the period of {name} lasts until {over:%Y-%m-%d %H:%M:%S} UTC: settle it then") from error
+            raise EnergyShareError(
+                f"the period of {name} lasts until {over:%Y-%m-%d %H:%M:%S} UTC: settle it then"
+            ) from error
     console_for(json_path).print(f"{name} paid {whole_units(paid)} rights and got {whole_units(granted)}")
     write_json(json_path, {"station": name, "paid": whole_units(paid), "granted": whole_units(granted)})
 
