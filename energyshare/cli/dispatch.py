@@ -179,7 +179,7 @@ def close(name: str, record_path: Path, settings_path: Path | None) -> None:
 @network_option
 @settings_option
 def station(name: str, keep: bool, confirmations: int | None, record_path: Path, settings_path: Path | None) -> None:
-    """Run the agent of the station NAME until Ctrl-C: it accepts what is sold to it, and raises and clears its flags."""
+    """Run the agent of the station NAME until Ctrl-C: it buys what is sold to it, raises and clears its flags."""
     with until_signal() as stop, open_network(record_path, settings_path) as network:
         schedule = network.schedule()
         number = network.station(schedule, name)

@@ -240,11 +240,12 @@ class SchedulerClient:
 
     def _step(self, turn: Turn, wait: bool) -> Step:
         height = self.schedule.chain.height()
-        done = self.done()
         c = self._connection()
-        connected = self.schedule.is_connected(self.account.address, self.order.service)
         if c.due:
             return self._sell(turn, c, height, wait)
+        # Read after the connection: whatever the station accepted to make nothing due is on record by now.
+        done = self.done()
+        connected = self.schedule.is_connected(self.account.address, self.order.service)
 
         reading_wh = 0
         if c.delivered and (connected or c.acknowledged != c.delivered):

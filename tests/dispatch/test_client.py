@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import Any
 
+import pytest
+from web3.contract.contract import ContractFunction
+
+from energyshare.chain.connection import Chain
 from energyshare.dispatch.agents import Act, News, Turn
 from energyshare.dispatch.client import SchedulerClient
 from energyshare.dispatch.rules import End, Service
@@ -48,6 +52,24 @@ def test_a_sale_is_sent_accepted_and_paid_unit_by_unit(town: Town) -> None:
     assert town.state("near").stored == 26_000
     assert town.feeder.stored_wh[1] == pytest.approx(26_000, abs=6)
     assert town.suspended("ann") == []
+
+
+def test_a_unit_accepted_while_the_client_looks_is_not_sold_again(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, station = town.client("ann", town.order(ACQUIRE, 2)), town.station("near")
+    call = Chain.call
+
+    def accepting(chain: Chain, function: ContractFunction, *args: Any, **options: Any) -> Any:
+        with monkeypatch.context() as paused:
+            paused.setattr(Chain, "call", call)
+            station.step()
+        return call(chain, function, *args, **options)
+
+    monkeypatch.setattr(Chain, "call", accepting)
+    for _ in range(20):
+        if client.step().act is Act.DONE:
+            break
+
+    assert town.records("ann") == [("near", ACQUIRE)] * 2
 
 
 def test_the_next_station_serves_when_the_first_has_no_more(town: Town) -> None:
@@ -103,6 +125,28 @@ def test_another_client_in_its_place_draws_no_unit_twice(town: Town) -> None:
 
     assert len(town.records("ann")) == 9
     assert town.feeder.units(KEYS["ann"]) == 9
+
+
+def test_units_that_a_reorganisation_took_back_are_drawn_again(town: Town) -> None:
+    """Nobody had sent their energy yet: the station waits for a block more than it took."""
+    client = town.client("ann", town.order(SUPPLY, 3))
+    station = town.station("near", confirmations=2)
+    _start(client)
+    town.chain.mine(2)
+    station.step()
+    snapshot = town.chain.snapshot()
+    assert client.step().act is Act.DREW
+
+    town.chain.revert(snapshot)
+    for _ in range(20):
+        if client.step().act is Act.DONE:
+            break
+        town.chain.mine(2)
+        station.step()
+
+    assert len(town.records("ann")) == 3
+    assert town.feeder.units(KEYS["ann"]) == 3
+    assert town.rights("ann") == 47_000
 
 
 def test_a_transaction_made_for_a_state_that_is_gone_is_refused(town: Town) -> None:

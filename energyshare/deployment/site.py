@@ -1,0 +1,339 @@
+"""The physical layer of a network on this machine.
+
+A broker, terminals, simulated storages and wires, and the agents of the stations. Users' clients come and go, in this
+process or in others.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from energyshare.deployment.actors import PartyKind
+from energyshare.dispatch.agents import Step, run
+from energyshare.dispatch.client import Order, RegisterMeter, SchedulerClient
+from energyshare.dispatch.dispatcher import StationState
+from energyshare.dispatch.schedule import Schedule
+from energyshare.dispatch.station_client import ReportPolicy, StationClient
+from energyshare.dispatch.terminals import (
+    Directory,
+    StationTerminalMeter,
+    TerminalCommands,
+    TerminalRegister,
+)
+from energyshare.errors import EnergyShareError
+from energyshare.network import Network
+from energyshare.physical.broker import Broker
+from energyshare.physical.device import DeviceError, SimulatedStorage
+from energyshare.physical.feeder import Balance, Feeder
+from energyshare.physical.gateway import Gateway
+from energyshare.physical.link import BrokerAddress
+from energyshare.physical.storage import Storage
+from energyshare.physical.terminal import StationTerminal, Terminal, UserTerminal
+from energyshare.physical.topics import State
+from energyshare.side import Side
+
+__all__ = ["Site", "SiteError", "SiteRecord", "UserEnd", "storage_of", "terminal_of"]
+
+logger = logging.getLogger(__name__)
+
+MAX_POWER_W = 100_000
+CHARGE_EFFICIENCY_BP = 9_500
+DISCHARGE_EFFICIENCY_BP = 9_600
+READY_S = 10.0
+"""How long terminals may take to say that they are ready."""
+
+
+class SiteError(EnergyShareError):
+    """The physical layer cannot be started or reached."""
+
+
+def terminal_of(name: str) -> str:
+    """The id of a party's terminal."""
+    return name.lower()
+
+
+def storage_of(state: StationState) -> Storage:
+    """A simulated storage that can give at its meter what the chain says is stored.
+
+    What the converter loses on the way out is stored beside it, in cells as much larger.
+    """
+    whole = 10_000
+    return Storage(
+        capacity_wh=-(-state.capacity * whole // DISCHARGE_EFFICIENCY_BP),
+        initial_wh=-(-state.stored * whole // DISCHARGE_EFFICIENCY_BP),
+        max_power_w=MAX_POWER_W,
+        charge_efficiency_bp=CHARGE_EFFICIENCY_BP,
+        discharge_efficiency_bp=DISCHARGE_EFFICIENCY_BP,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SiteRecord:
+    """What users' clients in other processes need to reach their terminals. It holds passwords."""
+
+    gateways: Mapping[str, str]
+    """The broker's URL for who commands a user's terminal, by the user's name."""
+
+    def write(self, path: Path) -> None:
+        """Readable by its owner alone. Raises SiteError."""
+        body = json.dumps({"gateways": dict(self.gateways)}, indent=2)
+        try:
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+                file.write(body + "\n")
+        except OSError as error:
+            raise SiteError(f"cannot write {path}: {error.strerror}; name a writable folder") from error
+
+    @classmethod
+    def read(cls, path: Path) -> Self | None:
+        """None where there is none. Raises SiteError where it is no such record."""
+        try:
+            body = json.loads(path.read_text())
+            return cls({str(name): str(url) for name, url in body["gateways"].items()})
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
+            raise SiteError(f"{path} does not say where terminals are: {error}; start the network again") from error
+
+
+class UserEnd:
+    """A user's way to its own terminal: commands to it, and its meter."""
+
+    def __init__(self, network: Network, schedule: Schedule, name: str, address: BrokerAddress) -> None:
+        """Connect, and wait for the terminal. Raises SiteError where it does not answer."""
+        self._schedule = schedule
+        self._account = network.account(Side.SCHEDULE, name)
+        terminal = terminal_of(name)
+        self._directory = Directory({self._account.address: terminal}, _stations(network, schedule))
+        self._gateway = Gateway(address, [terminal])
+        self._terminal = terminal
+        self._gateway.start()
+        try:
+            if not self._gateway.wait_for(lambda: self._gateway.state(terminal) is State.READY, READY_S):
+                raise SiteError(f"the terminal of {name} is away: is the network running with its terminals?")
+        except BaseException:
+            self._gateway.close()
+            raise
+
+    def client(self, order: Order, *, units_at_once: int = 1, confirmations: int = 1) -> SchedulerClient:
+        """Who serves an order by this terminal."""
+        register = TerminalRegister(self._gateway, self._terminal)
+        return SchedulerClient(
+            self._schedule,
+            self._account,
+            order,
+            RegisterMeter(self._schedule, self._account.address, register),
+            TerminalCommands(self._gateway, self._directory, self._account),
+            units_at_once=units_at_once,
+            confirmations=confirmations,
+        )
+
+    def close(self) -> None:
+        self._gateway.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@dataclass
+class Site:
+    """Everything physical of a network, simulated but for broker, messages and signatures, which are real."""
+
+    network: Network
+    schedule: Schedule
+    feeder: Feeder
+    storages: Mapping[str, SimulatedStorage]
+    """By the station's name."""
+    clients: Mapping[str, StationClient]
+    """The stations' agents, by their names."""
+    record: SiteRecord
+    _closing: ExitStack
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _threads: list[threading.Thread] = field(default_factory=list)
+    _failure: Exception | None = None
+
+    @classmethod
+    def start(
+        cls,
+        network: Network,
+        policy: ReportPolicy,
+        *,
+        confirmations: int = 1,
+        keeps: bool = True,
+        broker: BrokerAddress | None = None,
+        journals: Path | None = None,
+    ) -> Site:
+        """Start terminals of all stations and users of a network, with storages as the chain has them.
+
+        Args:
+            policy: When a station's state deserves a report.
+            confirmations: Blocks on top of a payment before energy moves.
+            keeps: Whether stations close idle connections and settle.
+            broker: With an account for each terminal, `<name>`, and for each that commands one, `<name>-gateway`, all
+                of them with this address's password; by default one is started.
+            journals: The folder where terminals note what they do; by default nothing outlives them.
+
+        Raises:
+            EnergyShareError: The broker or a terminal cannot be started.
+        """
+        schedule = network.schedule()
+        numbers = {name: number for number, name in _names(network, schedule).items()}
+        users = [party.name for party in network.record.parties if party.kind is PartyKind.USER]
+        directory = Directory(
+            {network.party(name).addresses[Side.SCHEDULE]: terminal_of(name) for name in users},
+            _stations(network, schedule),
+        )
+        with ExitStack() as closing:
+            embedded = None if broker is not None else closing.enter_context(Broker())
+
+            def terminal_address(terminal: str) -> BrokerAddress:
+                return embedded.terminal(terminal) if embedded else replace(_given(broker), user=terminal)
+
+            def gateway_address(terminal: str) -> BrokerAddress:
+                name = f"{terminal}-gateway"
+                return embedded.gateway(name, [terminal]) if embedded else replace(_given(broker), user=name)
+
+            def started(terminal: Terminal) -> None:
+                terminal.start()
+                closing.callback(terminal.close)
+
+            def journal(terminal: str) -> Path | None:
+                return None if journals is None else journals / f"{terminal}.sqlite"
+
+            feeder = Feeder(_lines(schedule, directory))
+            storages = {
+                name: SimulatedStorage(storage_of(schedule.station(number))) for name, number in numbers.items()
+            }
+            for name in users:
+                terminal = terminal_of(name)
+                key = network.party(name).addresses[Side.SCHEDULE]
+                device, address = feeder.user(terminal), terminal_address(terminal)
+                started(UserTerminal(terminal, device, address, trusted=key, journal=journal(terminal)))
+            clients = {}
+            for name, number in numbers.items():
+                terminal, account = terminal_of(name), network.account(Side.SCHEDULE, name)
+                device, address = feeder.station(terminal, storages[name]), terminal_address(terminal)
+                meters = feeder.meters(terminal)
+                started(
+                    StationTerminal(
+                        terminal,
+                        device,
+                        address,
+                        trusted=account.address,
+                        journal=journal(terminal),
+                        meters=meters,
+                    )
+                )
+                gateway = Gateway(gateway_address(terminal), [terminal])
+                gateway.start()
+                closing.callback(gateway.close)
+                clients[name] = StationClient(
+                    schedule,
+                    number,
+                    account,
+                    TerminalCommands(gateway, directory, account),
+                    StationTerminalMeter(gateway, directory, number),
+                    policy,
+                    confirmations=confirmations,
+                    keeps=keeps,
+                )
+            record = SiteRecord({name: gateway_address(terminal_of(name)).url for name in users})
+            return cls(network, schedule, feeder, storages, clients, record, closing.pop_all())
+
+    def run(self, poll_s: float = 0.2, on_step: Callable[[StationClient, Step], None] | None = None) -> None:
+        """Let the stations' agents act in a thread. Returns at once."""
+
+        def act() -> None:
+            try:
+                run(list(self.clients.values()), self._stop, poll_s, on_step=on_step)
+            except Exception as error:
+                self._failure = error
+
+        self._begin("station agents", act)
+
+    def shine(self, energy_wh: int, every_s: float) -> None:
+        """Let every storage take in `energy_wh` from the sun again and again, as far as it has room, in a thread."""
+
+        def sun() -> None:
+            while not self._stop.wait(every_s):
+                for storage in self.storages.values():
+                    try:
+                        storage.absorb(min(energy_wh, storage.storage.acceptable_wh))
+                    except DeviceError as error:
+                        logger.debug("no sun: %s", error)
+
+        self._begin("sun", sun)
+
+    def user(self, name: str) -> UserEnd:
+        """A user's way to its terminal. The caller closes it."""
+        return UserEnd(self.network, self.schedule, name, BrokerAddress.parse(self.record.gateways[name]))
+
+    @property
+    def balance(self) -> Balance:
+        """Where all energy is."""
+        return Balance.of([device.storage for device in self.storages.values()], self.feeder.flows)
+
+    def check(self) -> None:
+        """Raise what has ended the agents since `run`, if anything has."""
+        if self._failure is not None:
+            raise self._failure
+
+    def close(self) -> None:
+        """Stop agents, terminals and broker."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(timeout=10)
+        self._closing.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _begin(self, name: str, work: Callable[[], None]) -> None:
+        thread = threading.Thread(target=work, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+
+def _given(broker: BrokerAddress | None) -> BrokerAddress:
+    assert broker is not None
+    return broker
+
+
+def _names(network: Network, schedule: Schedule) -> dict[int, str]:
+    """The stations' names by their ids."""
+    keys = {party.addresses.get(Side.SCHEDULE): party.name for party in network.record.parties}
+    numbers = range(1, schedule.station_count() + 1)
+    found = {number: keys.get(schedule.station_key(number)) for number in numbers}
+    return {number: name for number, name in found.items() if name is not None}
+
+
+def _stations(network: Network, schedule: Schedule) -> dict[int, str]:
+    return {number: terminal_of(name) for number, name in _names(network, schedule).items()}
+
+
+def _lines(schedule: Schedule, directory: Directory) -> dict[tuple[str, str], int]:
+    """The losses of the wires, which the chain has listed, by the terminals at their ends."""
+    return {
+        (terminal, directory.stations[line.station]): line.loss_bp
+        for user, terminal in directory.users.items()
+        for line in schedule.lines_of(user)
+        if line.station in directory.stations
+    }
