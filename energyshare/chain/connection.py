@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, cast
@@ -161,6 +162,15 @@ class Chain:
             f"{self.name} stands at block {self.height()}, not {height}, after {timeout:g} s: "
             "check that it makes blocks"
         )
+
+    def wait_for_timestamp(self, timestamp: int, timeout: float = 60.0) -> None:
+        """Return once the latest block is of `timestamp` or later, in unix seconds; mines where nobody else does."""
+        for _ in poll(timeout):
+            if self.header(self.height()).timestamp >= timestamp:
+                return
+            if self.automine and time.time() >= timestamp:
+                self.mine()
+        raise ChainError(f"{self.name} has no block of {timestamp} or later after {timeout:g} s: check its clock")
 
     # State
 

@@ -57,20 +57,16 @@ _LOSSES: dict[str, dict[str, int | None]] = {
 """What all of them print of each line, in basis points; None for ∞."""
 
 
-def _connection(user: str, side: Service, units: int) -> tuple[Event, Event]:
-    return Connect("connect", user, side), Draw("draw", user, side, units - 1)
-
-
-_SUPPLY_1 = _connection("1", Service.SUPPLY, 10)
-_SUPPLY_2 = _connection("1", Service.SUPPLY, 10)
+_SUPPLY_1 = (Apply("supply", "1", 10),)
+_SUPPLY_2 = (Apply("supply", "1", 10),)
 _CHARGED = ReportEvent("report", "a", stored=12, can_supply=True)
 _TABLE_5 = (
     ReportEvent("report", "a", stored=5, can_supply=False),
     ReportEvent("report", "b", stored=20, can_supply=True),
 )
-_ACQUISITION_1 = _connection("3", Service.ACQUIRE, 10)
+_ACQUISITION_1 = (Apply("acquire", "3", 10),)
 _FULL = ReportEvent("report", "c", stored=40, can_acquire=False)
-_ACQUISITION_2 = _connection("3", Service.ACQUIRE, 3)
+_ACQUISITION_2 = (Apply("acquire", "3", 3),)
 
 SCENARIO = Scenario(
     stations=(
@@ -167,7 +163,7 @@ def run(dispatcher: Dispatcher | None = None, progress: Progress | None = None) 
     Raises:
         DispatchError: The dispatcher refused what the paper's network did.
     """
-    session = _Session(dispatcher or reference_for(SCENARIO), progress or silent)
+    session = Session(dispatcher or reference_for(SCENARIO), progress or silent)
     session.supply()
     session.acquisition()
     outcome = session.outcome()
@@ -190,7 +186,7 @@ def replay(scenario: Scenario, dispatcher: Dispatcher, progress: Progress | None
     return running.outcome()
 
 
-class _Session:
+class Session:
     """The acts of the experiment on one network, and what is seen meanwhile."""
 
     def __init__(self, dispatcher: Dispatcher, tell: Progress) -> None:
@@ -209,10 +205,10 @@ class _Session:
         self._table(3, side)
         self._checked("figure 17", user, side, "b", stored=10, users=2, paper="10 > 4", ours="10 > 6")
         self._connected(_SUPPLY_2, "user 1 draws from b again", 4)
-        self._observe("user 1 applies again: station assigned", "none", self._named(user, side))
+        self.observe("user 1 applies again: station assigned", "none", self._named(user, side))
         self._perform((_CHARGED,))
         self._table(4, side)
-        self._observe("a has charged: station assigned to user 1", "a", self._named(user, side))
+        self.observe("a has charged: station assigned to user 1", "a", self._named(user, side))
 
     def acquisition(self) -> None:
         """User 3 sells: figures 19 to 22, tables 5 to 7."""
@@ -226,7 +222,7 @@ class _Session:
         self._checked("figure 22", user, side, "a", stored=15, users=0, paper="5 > 0", ours="5 > 2")
         self._connected(_ACQUISITION_2, "user 3 sells to a again", 3)
         self._table(7, side)
-        self._observe("user 3 applies again: station assigned", "none", self._named(user, side))
+        self.observe("user 3 applies again: station assigned", "none", self._named(user, side))
 
     def outcome(self) -> Outcome:
         """The records of figure 23, held to the paper."""
@@ -235,17 +231,17 @@ class _Session:
             f"user {assignment.user} {assignment.service} {assignment.station}" for assignment in outcome.assignments
         )
         expected = ["user 1 supply b"] * 2 + ["user 3 acquire a"] * 2
-        self._observe("connections", ", ".join(expected), ", ".join(made))
+        self.observe("connections", ", ".join(expected), ", ".join(made))
         records = [(transfer.user, transfer.service, transfer.station) for transfer in outcome.transfers]
         for what, expected_units, key in (
             ("figure 23: records of user 1 with b", 14, ("1", Service.SUPPLY, "b")),
             ("figure 23: records of user 3 with a", 13, ("3", Service.ACQUIRE, "a")),
         ):
-            self._observe(what, str(expected_units), str(records.count(key)))
-        self._observe("figure 23: records in all", "27", str(len(records)))
+            self.observe(what, str(expected_units), str(records.count(key)))
+        self.observe("figure 23: records in all", "27", str(len(records)))
         return outcome
 
-    def _observe(self, step: str, expected: str, actual: str) -> None:
+    def observe(self, step: str, expected: str, actual: str) -> None:
         """Note a figure; it must be the one expected to the letter."""
         held = expected == actual
         self.observations.append(Observation(step, expected, actual, held))
@@ -256,7 +252,7 @@ class _Session:
         """Take the station list as it is, and hold it to the paper's."""
         table = _taken(self._dispatcher, number, service)
         self.tables.append(table)
-        self._observe(
+        self.observe(
             f"table {number}, {_FLAGS[service]}",
             str(Table(number, service, _LOSSES, _AVAILABILITY[number])),
             str(table),
@@ -267,13 +263,13 @@ class _Session:
     ) -> None:
         """The station that the list names, and its own check: the paper's against ours."""
         name = self._named(user, side)
-        self._observe(f"{figure}: station assigned to user {user} for {side}", station, name)
+        self.observe(f"{figure}: station assigned to user {user} for {side}", station, name)
         state = self._dispatcher.stations().get(name)
-        self._observe(f"{figure}: energy stored", str(stored), whole_units(state.stored) if state else "none")
-        self._observe(f"{figure}: users connected", str(users), str(state.connected(side)) if state else "none")
+        self.observe(f"{figure}: energy stored", str(stored), whole_units(state.stored) if state else "none")
+        self.observe(f"{figure}: users connected", str(users), str(state.connected(side)) if state else "none")
         for whose, expected, newcomers in (("the paper's reserve · n", paper, 0), ("our reserve · (n + 1)", ours, 1)):
             shown = self._check(state, side, newcomers) if state else "none"
-            self._observe(f"{figure}: level against {whose}", expected, shown)
+            self.observe(f"{figure}: level against {whose}", expected, shown)
 
     def _check(self, state: StationState, side: Service, newcomers: int) -> str:
         level = state.level(side)
@@ -283,7 +279,7 @@ class _Session:
     def _connected(self, events: Iterable[Event], what: str, units: int) -> None:
         before = len(self._dispatcher.transfers)
         self._perform(events)
-        self._observe(f"{what}: units", str(units), str(len(self._dispatcher.transfers) - before))
+        self.observe(f"{what}: units", str(units), str(len(self._dispatcher.transfers) - before))
 
     def _perform(self, events: Iterable[Event]) -> None:
         for event in events:

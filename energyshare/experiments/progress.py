@@ -15,6 +15,8 @@ class Stage(StrEnum):
     SETUP = "setup"
     TRAFFIC = "traffic"
     """One act of many that are not looked at one by one."""
+    STEP = "step"
+    """One of the paper's, by its name."""
     LOCKED = "locked"
     CONFIRMATION = "confirmation"
     DELIVERED = "delivered"
