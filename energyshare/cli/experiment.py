@@ -20,8 +20,9 @@ from energyshare.cli.output import console_for, json_option, table, write_json
 from energyshare.dispatch import scenario as scenarios
 from energyshare.dispatch.dispatcher import Dispatcher
 from energyshare.dispatch.scenario import Outcome, Scenario
-from energyshare.experiments import experiment1, experiment2
+from energyshare.experiments import experiment1, experiment2, journey
 from energyshare.experiments.experiment1 import Experiment1
+from energyshare.experiments.journey import Journey
 from energyshare.experiments.progress import Event, Observation, Progress, Stage
 from energyshare.experiments.scenario_network import scenario_network
 from energyshare.side import Side
@@ -36,8 +37,17 @@ BLOCK_TIME_S = 1.0
 @chain_option("py-evm")
 @json_option
 def demo(kind: devnet.Kind, json_path: str | None) -> int:
-    """Watch money leave one chain and rights appear on the other, proven: the paper's Experiment 1."""
-    return _experiment1(kind, json_path)
+    """Watch money become rights, rights energy, and what is left money again: the paper's Experiments 1 and 2."""
+    console = console_for(json_path)
+    console.rule("Experiment 1: purchase of rights and their conversion")
+    first = _run_experiment1(kind, console)
+    console.rule("Experiment 2: supply and acquisition of energy")
+    second = _run_experiment2(kind, console)
+    write_json(
+        json_path,
+        {"ok": first.ok and second.ok, "experiment1": first.to_json(), "experiment2": second.to_json()},
+    )
+    return 0 if first.ok and second.ok else 1
 
 
 @click.command()
@@ -53,8 +63,9 @@ def demo(kind: devnet.Kind, json_path: str | None) -> int:
 def experiment(number: str, kind: devnet.Kind, scenario_path: Path | None, json_path: str | None) -> int:
     """Run experiment NUMBER of the paper and compare every figure.
 
-    1: purchase of rights and their conversion. 2: supply and acquisition of energy; with a scenario of your own there
-    is nothing to compare, and only a report that the network rejects ends it early.
+    1: purchase of rights and their conversion. 2: supply and acquisition of energy, from money over both chains down
+    to terminals that move it and back; with a scenario of your own the contracts alone run, there is nothing to
+    compare, and only a report that the network rejects ends it early.
 
     The exit status is 1 when an observation fails. In experiment 1 the chains of anvil make a block a second.
     """
@@ -70,7 +81,12 @@ def experiment(number: str, kind: devnet.Kind, scenario_path: Path | None, json_
 
 
 def _experiment1(kind: devnet.Kind, json_path: str | None) -> int:
-    console = console_for(json_path)
+    result = _run_experiment1(kind, console_for(json_path))
+    write_json(json_path, result.to_json())
+    return 0 if result.ok else 1
+
+
+def _run_experiment1(kind: devnet.Kind, console: Console) -> Experiment1:
     with console.status("starting") as status:
         result = experiment1.run(
             kind,
@@ -78,20 +94,24 @@ def _experiment1(kind: devnet.Kind, json_path: str | None) -> int:
             block_time_s=BLOCK_TIME_S if kind == "anvil" else None,
         )
     _show(console, result)
-    write_json(json_path, result.to_json())
-    return 0 if result.ok else 1
+    return result
 
 
 def _experiment2(kind: devnet.Kind, json_path: str | None) -> int:
-    console = console_for(json_path)
-    with _stage(experiment2.SCENARIO, kind, console) as (dispatcher, tell):
-        result = experiment2.run(dispatcher, tell)
-    for taken in result.tables:
-        console.print(_station_list(taken))
-    _show_outcome(console, result.outcome)
-    console.print(_verdict(result.observations))
+    result = _run_experiment2(kind, console_for(json_path))
     write_json(json_path, result.to_json())
     return 0 if result.ok else 1
+
+
+def _run_experiment2(kind: devnet.Kind, console: Console) -> Journey:
+    with console.status("starting") as status:
+        result = journey.run(kind, lambda event: _tell(console, status, event))
+    for taken in result.experiment.tables:
+        console.print(_station_list(taken))
+    _show_outcome(console, result.experiment.outcome)
+    console.print(_energy(result))
+    console.print(_verdict(result.experiment.observations))
+    return result
 
 
 def _scenario(path: Path, kind: devnet.Kind, json_path: str | None) -> int:
@@ -122,10 +142,34 @@ def _tell(console: Console, status: Status, event: Event) -> None:
     text = escape(event.text)
     if event.stage in (Stage.SETUP, Stage.TRAFFIC, Stage.CONFIRMATION, Stage.SEARCH):
         status.update(text)
+    elif event.stage is Stage.STEP:
+        console.print(f"[bold]{text}[/]")
     elif event.stage is Stage.OBSERVED:
         console.print(f"  [{'green' if event.ok else 'bold red'}]{'✓' if event.ok else '✗'}[/] {text}")
     else:
         console.print(text)
+
+
+def _energy(result: Journey) -> Table:
+    """Where the energy came from and went, in watt-hours."""
+    balance = result.balance
+    came = [("stored at first", balance.initial), ("from the sun", result.charged_wh), ("sent by users", balance.sent)]
+    went = [
+        ("received by users", balance.received),
+        ("used by stations", result.used_wh),
+        ("lost in converters", balance.conversion_losses),
+        ("lost on lines", balance.line_losses),
+        ("stored in the end", balance.stored),
+    ]
+    return table(
+        "Energy, in watt-hours",
+        ["", "came ", "went "],
+        [
+            *((what, f"{amount:,}", "") for what, amount in came),
+            *((what, "", f"{amount:,}") for what, amount in went),
+            ("in all", f"{sum(amount for _, amount in came):,}", f"{sum(amount for _, amount in went):,}"),
+        ],
+    )
 
 
 def _show(console: Console, result: Experiment1) -> None:
