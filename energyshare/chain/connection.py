@@ -180,8 +180,15 @@ class Chain:
 
     def transaction_counts(self, address: str) -> tuple[int, int]:
         """Transactions that an account has made by the latest block, and with those that wait."""
-        mined, waiting = (self._ask("eth_getTransactionCount", address, block) for block in ("latest", "pending"))
-        return int(mined, 16), int(waiting, 16)
+        answers = batch(
+            self._provider, [("eth_getTransactionCount", [address, block]) for block in ("latest", "pending")]
+        )
+        counts = []
+        for answer in answers:
+            if isinstance(answer, RpcError):
+                raise answer
+            counts.append(int(answer, 16))
+        return counts[0], counts[1]
 
     def code(self, address: str) -> bytes:
         """Code of a contract at the latest block, empty if there is none."""

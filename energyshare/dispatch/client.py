@@ -101,12 +101,15 @@ class RegisterMeter:
         self._user = user
         self._register = register
         self._installed_wh = dict(installed_wh or {})
+        self._known: tuple[EventReference, int] | None = None
 
     def reading_wh(self, service: Service, connection: EventReference) -> int | None:
         total_wh = self._register.total_wh(service)
         if total_wh is None:
             return None
-        baseline_wh = self._installed_wh.get(service, 0) + self._before(service, connection)
+        if self._known is None or self._known[0] != connection:
+            self._known = connection, self._before(service, connection)
+        baseline_wh = self._installed_wh.get(service, 0) + self._known[1]
         return max(0, total_wh - baseline_wh)  # one that runs backwards reads nothing, and is disputed
 
     def _before(self, service: Service, connection: EventReference) -> int:
@@ -188,8 +191,11 @@ class SchedulerClient:
 
     def done(self, last: int | None = None) -> int:
         """Units of the order on record, up to the block `last` or the latest."""
-        records = self.schedule.unit_records(self.order.since_block, last, user=self.account.address)
-        return sum(record.service is self.order.service for record in records)
+        schedule, service = self.schedule, SERVICES.index(self.order.service)
+        last = schedule.chain.height() if last is None else last
+        first = self.order.since_block
+        logs = logs_of(schedule.chain, schedule.dispatch, "UnitTransferred", first, last, None, self._user_topic)
+        return sum(int.from_bytes(log["data"]) == service for log in logs)
 
     def step(self, wait: bool = True) -> Step:
         """One transaction at most. Raises EnergyShareError where nothing was done."""
@@ -239,13 +245,13 @@ class SchedulerClient:
     # Inside
 
     def _step(self, turn: Turn, wait: bool) -> Step:
-        height = self.schedule.chain.height()
         c = self._connection()
+        # Read after the connection: whatever the station accepted to make nothing due is on record by now.
+        height = self.schedule.chain.height()
         if c.due:
             return self._sell(turn, c, height, wait)
-        # Read after the connection: whatever the station accepted to make nothing due is on record by now.
-        done = self.done()
-        connected = self.schedule.is_connected(self.account.address, self.order.service)
+        done = self.done(height)
+        connected = c.open and self.schedule.is_connected(self.account.address, self.order.service)
 
         reading_wh = 0
         if c.delivered and (connected or c.acknowledged != c.delivered):
@@ -291,6 +297,9 @@ class SchedulerClient:
     def _pay(self, turn: Turn, c: Connection, reading_wh: int, remaining: int, done: int, wait: bool) -> Step | None:
         """See that the next unit can be paid. None where it can."""
         unit_wh = self.schedule.unit_wh
+        affordable = self.schedule.affordable(self.account.address)
+        if affordable >= remaining * unit_wh:
+            return None
         held = self.schedule.user_rights(self.account.address)
         if held < unit_wh:
             if not _is_over(c):
@@ -300,10 +309,9 @@ class SchedulerClient:
                 f"{done} of {self.order.units} units drawn, and {held} Wh of rights are left where a unit costs "
                 f"{unit_wh}: buy rights, then go on",
             )
-        due = remaining * unit_wh
-        if self.schedule.affordable(self.account.address) >= min(due, held):
+        if affordable >= held:
             return None
-        approve = self.schedule.rights.functions.approve(self.schedule.settlement.address, due)
+        approve = self.schedule.rights.functions.approve(self.schedule.settlement.address, remaining * unit_wh)
         return self._act(turn, Act.APPROVED, approve, wait, remaining)
 
     def _sell(self, turn: Turn, c: Connection, height: int, wait: bool) -> Step:

@@ -62,7 +62,7 @@ class Keeper:
         self.account = account
         self._stations = stations
         self._settles = settles
-        self._height = 0
+        self._next = 0
 
     def __str__(self) -> str:
         return "keeper"
@@ -82,8 +82,8 @@ class Keeper:
             return overtaken(error)
 
     def keep(self, turn: Turn, wait: bool) -> Step:
-        """The same, as a turn of somebody's."""
-        self._height = height = self.schedule.chain.height()
+        """The same, with a turn of somebody's who keeps besides other things."""
+        height = self.schedule.chain.height()
         timestamp = self.schedule.chain.header(height).timestamp
         idle_blocks = self.schedule.rules().idle_blocks
         for station in self._stations or range(1, self.schedule.station_count() + 1):
@@ -95,7 +95,9 @@ class Keeper:
                     close = self.schedule.dispatch.functions.closeIdle(user, SERVICES.index(service))
                     digest, _ = turn.take(close, wait)
                     return Step(Act.CLOSED_IDLE, f"{user}, {service}, station {station}", digest)
+        self._next = height + max(1, idle_blocks // 8)
         return Step(Act.WAITS_FOR_BLOCK, "nothing is idle and no period is over")
 
     def stirred(self, news: News | None) -> bool:
-        return news is not None
+        """Once in a while: nothing becomes idle at once."""
+        return news is not None and (news.reorganised or news.height >= self._next)

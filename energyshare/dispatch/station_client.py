@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from eth_account.signers.local import LocalAccount
+from eth_utils.address import to_checksum_address
 
 from energyshare.chain.events import logs_of
 from energyshare.dispatch.agents import (
@@ -17,11 +18,12 @@ from energyshare.dispatch.agents import (
     News,
     Step,
     Turn,
+    backwards,
     connection_made,
     overtaken,
 )
 from energyshare.dispatch.dispatcher import Report, StationState
-from energyshare.dispatch.keeper import Keeper, connections_of
+from energyshare.dispatch.keeper import Keeper
 from energyshare.dispatch.rules import Rules, Service
 from energyshare.dispatch.schedule import SERVICES, Connection, Schedule
 from energyshare.errors import EnergyShareError, NonceTaken, TransactionReverted
@@ -104,6 +106,9 @@ class StationClient:
         self._keeper = Keeper(schedule, account, [station]) if keeps else None
         # Up to where commands were sent, so as not to send all of the window at each step; lost without harm.
         self._commanded: tuple[int, bytes] | None = None
+        # What its meters said last, to see when they move.
+        self._storage: Storage | None = None
+        self._received_wh: dict[tuple[str, EventReference], int | None] = {}
 
     def __str__(self) -> str:
         return f"station {self.station}"
@@ -119,9 +124,10 @@ class StationClient:
         turn = Turn.begin(self.schedule.chain, self.account)
         if turn is None:
             return Step(Act.WAITS_FOR_BLOCK, "a transaction of the station is on its way")
+        coming_wh = self.schedule.coming_wh(self.station)
         try:
-            step = self._accept(turn, height, wait) or self._report(turn, height, wait)
-            if step is None and self._keeper is not None:
+            step = self._accept(turn, height, coming_wh, wait) or self._report(turn, height, coming_wh, wait)
+            if step is None and self._keeper is not None and self._keeper.stirred(News(height, (), reorganised=False)):
                 step = self._keeper.keep(turn, wait)
         except NonceTaken as error:
             return overtaken(error)
@@ -132,8 +138,12 @@ class StationClient:
         return step or Step(Act.WAITS_FOR_METER, "nothing is due")
 
     def stirred(self, news: News | None) -> bool:
-        """Always: its meters change without a word from the chain."""
-        return True
+        """With each block, and when a meter has moved."""
+        return (
+            news is not None
+            or self._meter.storage() != self._storage
+            or any(self._meter.received_wh(*which) != reading_wh for which, reading_wh in self._received_wh.items())
+        )
 
     def command(self, height: int) -> None:
         """Have every unit supplied that was paid up to the block `height` and whose command has not expired."""
@@ -186,22 +196,37 @@ class StationClient:
             )
         return found
 
-    def _dues(self, height: int) -> list[tuple[str, Connection]]:
-        """Users whose units are to be accepted. The room that is set aside says how many there are to be found."""
-        if self.schedule.coming_wh(self.station) == 0:
-            return []
-        connections = connections_of(self.schedule, self.station, height)
-        return [(user, c) for user, service, c in connections if service is Service.ACQUIRE and c.due]
+    def _dues(self, height: int, coming_wh: int) -> list[tuple[str, Connection, int | None]]:
+        """Users whose units are to be accepted, with the meter. What is coming says how many there are to be found."""
+        schedule = self.schedule
+        self._received_wh = {}
+        dues: dict[str, tuple[str, Connection, int | None]] = {}
+        agreed = backwards(
+            schedule.chain,
+            schedule.dispatch,
+            "UnitsAgreed",
+            schedule.deployed_at,
+            height,
+            self.station.to_bytes(32),
+        )
+        while coming_wh > 0 and (log := next(agreed, None)) is not None:
+            user = to_checksum_address(bytes(log["topics"][2])[-20:])
+            if user in dues:
+                continue
+            c = schedule.connection(user, Service.ACQUIRE)
+            made = connection_made(schedule, user, Service.ACQUIRE, height)
+            if c.station != self.station or not c.due or made is None:
+                continue
+            which = user, EventReference.of(schedule.chain, made)
+            self._received_wh[which] = self._meter.received_wh(*which)
+            dues[user] = (user, c, self._received_wh[which])
+            coming_wh -= c.due * schedule.unit_wh
+        return list(dues.values())
 
-    def _received(self, user: str, height: int) -> int | None:
-        made = connection_made(self.schedule, user, Service.ACQUIRE, height)
-        return None if made is None else self._meter.received_wh(user, EventReference.of(self.schedule.chain, made))
-
-    def _accept(self, turn: Turn, height: int, wait: bool) -> Step | None:
+    def _accept(self, turn: Turn, height: int, coming_wh: int, wait: bool) -> Step | None:
         """Accept what has come of a user's units: all, or after a while those that came."""
         unit_wh = self.schedule.unit_wh
-        for user, c in self._dues(height):
-            reading_wh = self._received(user, height)
+        for user, c, reading_wh in self._dues(height, coming_wh):
             if reading_wh is None:
                 continue
             # A watt-hour a unit may be lost to rounding.
@@ -216,12 +241,12 @@ class StationClient:
             return Step(Act.ACCEPTED, f"{came} units of {user}", digest)
         return None
 
-    def _report(self, turn: Turn, height: int, wait: bool) -> Step | None:
+    def _report(self, turn: Turn, height: int, coming_wh: int, wait: bool) -> Step | None:
         """Say what has changed, if it matters. Numbers that units overtake meanwhile are read anew at the next step."""
         listed = self.schedule.station(self.station)
         # Room that is set aside for what is coming is no room.
-        chain_says = replace(listed, capacity=listed.capacity - self.schedule.coming_wh(self.station))
-        stored_wh = self._stored(height, chain_says)
+        chain_says = replace(listed, capacity=listed.capacity - coming_wh)
+        stored_wh = self._stored(height, chain_says, coming_wh)
         if stored_wh is None:
             return None
         report = self._policy(stored_wh, chain_says, self.schedule.rules())
@@ -236,12 +261,12 @@ class StationClient:
             Act.REPORTED, f"{report.stored} Wh, supply {report.can_supply}, acquire {report.can_acquire}", digest
         )
 
-    def _stored(self, height: int, chain_says: StationState) -> int | None:
+    def _stored(self, height: int, chain_says: StationState, coming_wh: int) -> int | None:
         """What the storage holds once all is settled that the chain has counted, and nothing that it has not.
 
         Without what is paid and has not left yet, and without what has come and is not accepted yet.
         """
-        storage = self._meter.storage()
+        storage = self._storage = self._meter.storage()
         if storage is None:
             return None
         unit_wh = self.schedule.unit_wh
@@ -255,8 +280,7 @@ class StationClient:
         )
         uncommanded = sum(SERVICES[int.from_bytes(log["data"])] is Service.SUPPLY for log in late)
         unaccepted_wh = 0
-        for user, c in self._dues(height):
-            received_wh = self._received(user, height)
+        for _, c, received_wh in self._dues(height, coming_wh):
             if received_wh is None:
                 return None
             unaccepted_wh += max(0, received_wh - c.delivered * unit_wh)

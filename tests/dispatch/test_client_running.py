@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import pickle
 import random
 import signal
 import threading
@@ -23,7 +24,7 @@ from energyshare.dispatch.agents import Act, Agent, Movement, Step, run
 from energyshare.dispatch.client import Order, RegisterMeter, SchedulerClient
 from energyshare.dispatch.rules import Service
 from energyshare.dispatch.schedule import Schedule
-from tests.dispatch.client_process import draw_until_killed
+from tests.dispatch.client_process import draw_until_killed, station_until_killed
 from tests.dispatch.town import KEYS, Feeder, Town, start
 
 SUPPLY, ACQUIRE = Service.SUPPLY, Service.ACQUIRE
@@ -240,3 +241,53 @@ def test_a_client_killed_at_any_point_draws_exactly_what_was_ordered(seed: int, 
     assert feeder.units(KEYS["ann"]) == 12
     assert town.suspended("ann") == []
     assert town.rights("ann") == 38_000
+
+
+def test_a_station_killed_at_any_point_supplies_each_unit_once_and_pays_what_came(lively: Town, tmp_path: Path) -> None:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["energyshare.network"])
+    facts = (lively.chain.url, lively.schedule.dispatch.address, lively.schedule.deployed_at, bytes(KEYS["near"].key))
+    rng, stop = random.Random(3), threading.Event()
+    feeder, meter = lively.feeder, lively.feeder.station(1)
+    (tmp_path / "received").write_bytes(pickle.dumps({}))
+
+    def terminal() -> None:
+        """Carry out what is spooled, and say what came."""
+        while not stop.wait(0.01):
+            for path in tmp_path.glob("*.movement"):
+                feeder.send(pickle.loads(path.read_bytes()))
+            received = {
+                (movement.user, movement.connection): meter.received_wh(movement.user, movement.connection)
+                for movement in list(feeder.moved.values())
+                if movement.service is ACQUIRE
+            }
+            fresh = tmp_path / "received.new"
+            fresh.write_bytes(pickle.dumps(received))
+            fresh.replace(tmp_path / "received")
+
+    thread = threading.Thread(target=terminal)
+    thread.start()
+    clients = [
+        _client(lively, "ann", lively.order(SUPPLY, 12), confirmations=1),
+        _client(lively, "bob", lively.order(ACQUIRE, 12), confirmations=1),
+    ]
+    killed = 0
+    try:
+        with _running(*clients) as steps:
+            while sum(step.act is Act.DONE for _, step in steps) < 2:
+                moment = (rng.randint(8, 120), killed % 2 == 1)
+                process = context.Process(target=station_until_killed, args=(*facts, 1, tmp_path, *moment), daemon=True)
+                process.start()
+                process.join(60)
+                assert process.exitcode == -signal.SIGKILL, moment
+                killed += 1
+    finally:
+        stop.set()
+        thread.join()
+
+    assert killed > 2
+    assert [len(lively.records(user)) for user in ("ann", "bob")] == [12, 12]
+    assert [feeder.units(KEYS[user]) for user in ("ann", "bob")] == [12, 12]
+    assert lively.state("near").stored == 20_000
+    assert (lively.rights("ann"), lively.rights("bob")) == (38_000, 62_000)
+    assert lively.suspended("ann") == lively.suspended("bob") == []
