@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self
+
+from eth_account.signers.local import LocalAccount
 
 from energyshare.amount import BASE_UNITS
 from energyshare.deployment.deploy import StationTerms, Terms
@@ -52,10 +54,7 @@ class Town:
             town.schedule.approve(town.key(user), 10**9)
         return town
 
-    def fresh(self, world: World) -> Town:
-        return replace(self, world=world, schedule=world.network.schedule())
-
-    def key(self, name: str):  # type: ignore[no-untyped-def]
+    def key(self, name: str) -> LocalAccount:
         return self.world.actors.account(name, S)
 
     def address(self, name: str) -> str:
