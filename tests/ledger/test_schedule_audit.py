@@ -17,7 +17,7 @@ from energyshare.ledger.replay import Replay, replay
 from energyshare.ledger.schedule_audit import ScheduleState, read_schedule, scheduling
 from energyshare.ledger.stations import ListedStation
 from tests.bridge.world import S, T, World
-from tests.ledger.town import ACQUIRE, SUPPLY, TERMS, Town, experiment_2
+from tests.ledger.town import ACQUIRE, SUPPLY, TERMS, Town, act_at_random, experiment_2
 
 STORED = "stored energy = registered + taken in - given out + corrections of reports (Wh)"
 COMING = "energy on its way to stations follows from the records (Wh)"
@@ -141,7 +141,7 @@ def test_random_traffic_obeys_every_law(town: Town) -> None:
     refused = 0
     for _ in range(80):
         try:
-            _act_at_random(town, chance)
+            act_at_random(town, chance)
         except TransactionReverted:
             refused += 1
     state, replayed = read(town)
@@ -149,30 +149,6 @@ def test_random_traffic_obeys_every_law(town: Town) -> None:
     assert broken(state, replayed) == [], f"seed {seed}"
     assert refused < 60
     assert replayed.payments.units > 20
-
-
-def _act_at_random(town: Town, chance: random.Random) -> None:
-    user, station = chance.choice(list(TERMS.lines)), chance.choice(["StationA", "StationB", "StationC"])
-    service = chance.choice((SUPPLY, ACQUIRE))
-    match chance.randrange(14):
-        case 0 | 1 | 2 | 3:
-            town.apply(user, service, chance.randint(1, 12))
-        case 4 | 5:
-            town.connect(user, service)
-        case 6:
-            town.draw(user, service, chance.randint(1, 4))
-        case 7:
-            town.accept(user)
-        case 8:
-            town.close(user, service, chance.choice((None, 1)))
-        case 9 | 10:
-            town.report(station, chance.randrange(5_000, 20_000, 500), chance.choice((True, None)))
-        case 11:
-            town.settle(station)
-        case 12:
-            town.schedule.set_float(town.key("EC"), town.id(station), chance.randint(0, 9_000))
-        case _:
-            town.schedule.set_lines(town.key("EC"), town.address(user), [(town.id(station), 1_700)])
 
 
 # What must be noticed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 from typing import Self
 
@@ -112,3 +113,28 @@ def experiment_2(town: Town) -> None:
     town.report("StationA", stored=5_000, supply=False)
     for units in (10, 3):
         town.apply("Client3", ACQUIRE, units)
+
+
+def act_at_random(town: Town, chance: random.Random) -> None:
+    """One act of a user, a station or the company. Raises TransactionReverted where it is refused."""
+    user, station = chance.choice(list(TERMS.lines)), chance.choice(["StationA", "StationB", "StationC"])
+    service = chance.choice((SUPPLY, ACQUIRE))
+    match chance.randrange(14):
+        case 0 | 1 | 2 | 3:
+            town.apply(user, service, chance.randint(1, 12))
+        case 4 | 5:
+            town.connect(user, service)
+        case 6:
+            town.draw(user, service, chance.randint(1, 4))
+        case 7:
+            town.accept(user)
+        case 8:
+            town.close(user, service, chance.choice((None, 1)))
+        case 9 | 10:
+            town.report(station, chance.randrange(5_000, 20_000, 500), chance.choice((True, None)))
+        case 11:
+            town.settle(station)
+        case 12:
+            town.schedule.set_float(town.key("EC"), town.id(station), chance.randint(0, 9_000))
+        case _:
+            town.schedule.set_lines(town.key("EC"), town.address(user), [(town.id(station), 1_700)])
