@@ -25,7 +25,8 @@ __all__ = ["audit"]
 )
 @json_option
 def audit(record_path: Path, latest: int | None, json_path: str | None) -> int:
-    """Check conservation, transfers in flight included, and search every byte of each chain for the other's addresses.
+    """Check conservation, transfers in flight included; hold stations, connections and rights to their records; search
+    every byte of each chain for the other's addresses.
 
     The exit status is 1 when a law does not hold.
     """
@@ -39,7 +40,7 @@ def audit(record_path: Path, latest: int | None, json_path: str | None) -> int:
             ["law", "expected", "actual", "holds"],
             [
                 (finding.law, finding.expected, finding.actual, "yes" if finding.ok else "NO")
-                for finding in result.conservation
+                for finding in (*result.conservation, *result.scheduling)
             ],
         )
     )

@@ -9,6 +9,8 @@ import click
 from energyshare.amount import whole_units
 from energyshare.cli.options import SIDE, network_option, open_network
 from energyshare.cli.output import console_for, json_option, table, write_json
+from energyshare.cli.query_schedule import connections, disputes, qualification, rules, stations
+from energyshare.ledger.records import involving
 from energyshare.ledger.records import records as read_records
 from energyshare.ledger.transfers import transfers as read_transfers
 from energyshare.ledger.wallets import wallet as read_wallet
@@ -19,7 +21,11 @@ __all__ = ["query"]
 
 @click.group()
 def query() -> None:
-    """Ask a running network: wallets, records, transfers."""
+    """Ask a running network: wallets, records, transfers, stations and who is served by them."""
+
+
+for command in (stations, qualification, connections, rules, disputes):
+    query.add_command(command)
 
 
 @query.command()
@@ -52,12 +58,27 @@ def wallet(name: str | None, record_path: Path, json_path: str | None) -> None:
 
 @query.command()
 @click.option("--chain", "side", type=SIDE, help="Only this chain: transaction or schedule.")
+@click.option("--user", metavar="NAME", help="Only what this user, or the company, has a part in.")
+@click.option("--station", metavar="NAME", help="Only what this station has a part in.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the latest N of each chain.")
 @network_option
 @json_option
-def records(side: Side | None, record_path: Path, json_path: str | None) -> None:
-    """Who gave value to whom on each chain (the paper's figures 11 and 12)."""
+def records(
+    side: Side | None,
+    user: str | None,
+    station: str | None,
+    limit: int | None,
+    record_path: Path,
+    json_path: str | None,
+) -> None:
+    """Who gave value to whom on each chain, for energy a record a unit (the paper's figures 11, 12 and 23)."""
+    names = [name for name in (user, station) if name is not None]
     with open_network(record_path) as network:
-        found = {one: read_records(network, one) for one in Side if side in (None, one)}
+        if user is not None:
+            network.party(user)
+        if station is not None:
+            network.station(network.schedule(), station)
+        found = {one: involving(read_records(network, one), names, limit) for one in Side if side in (None, one)}
     console = console_for(json_path)
     for one, listed in found.items():
         console.print(

@@ -16,8 +16,9 @@ chain's asset is recorded once, at the moment it takes effect there and under th
   settlement is what it pays the company then.
 - A payment is any other transfer of the asset from one holder to another.
 
-Records begin when the route is opened: what parties and stations start with is none. Nothing else is recorded: not the bounce on its way (nobody was paid), not what moves between boxes, market
-and lock as part of the above, not issue and redemption, which have events of their own.
+Records begin when the route is opened: what parties and stations start with is none. Nothing else is recorded: not
+the bounce on its way (nobody was paid), not what moves between boxes, market and lock as part of the above, not issue
+and redemption, which have events of their own.
 """
 
 from __future__ import annotations

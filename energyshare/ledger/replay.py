@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from energyshare.dispatch.rules import End, Service
-from energyshare.dispatch.schedule import ENDS, SERVICES
-from energyshare.ledger.history import ScheduleEvent
+from energyshare.dispatch.schedule import ENDS, SERVICES, Schedule
+from energyshare.ledger.history import ScheduleEvent, history
 
 __all__ = [
     "ConnectionRecord",
@@ -22,6 +22,7 @@ __all__ = [
     "ReplayedLine",
     "ReplayedStation",
     "RuleChange",
+    "read_replay",
     "replay",
 ]
 
@@ -84,6 +85,20 @@ class ConnectionRecord:
     """Why it ended; None while it is open."""
     end_block: int | None = None
 
+    def to_json(self, user: str, station: str) -> dict[str, object]:
+        """With the names of both."""
+        return {
+            "user": user,
+            "station": station,
+            "side": self.service.value,
+            "loss_bp": self.loss_bp,
+            "block": self.block,
+            "units": self.units,
+            "due": self.due,
+            "end": None if self.end is None else self.end.value,
+            "end_block": self.end_block,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Dispute:
@@ -97,6 +112,20 @@ class Dispute:
     units: int
     reading_wh: int
     expected_wh: int
+    """No reading is right for a sale over a line that loses everything: then 2^256 - 1."""
+
+    def to_json(self, user: str, station: str) -> dict[str, object]:
+        """With the names of both."""
+        return {
+            "block": self.block,
+            "user": user,
+            "station": station,
+            "side": self.service.value,
+            "meter_of": station if self.by_station else user,
+            "units": self.units,
+            "reading_wh": self.reading_wh,
+            "expected_wh": self.expected_wh,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +138,16 @@ class RuleChange:
     """Whose float it is; None for the rules of all."""
     previous: int
     current: int
+
+    def to_json(self, station: str | None) -> dict[str, object]:
+        """With the station's name."""
+        return {
+            "block": self.block,
+            "rule": self.rule,
+            "station": station,
+            "previous": self.previous,
+            "current": self.current,
+        }
 
 
 @dataclass(slots=True)
@@ -163,6 +202,14 @@ def replay(events: Iterable[ScheduleEvent], unit_wh: int, settlement: str, compa
     for event in events:
         book.enter(event)
     return book.close()
+
+
+def read_replay(schedule: Schedule, block: int | None = None) -> Replay:
+    """What the records up to a block, by default the latest, add up to."""
+    chain = schedule.chain
+    events = history(schedule, chain.height() if block is None else block)
+    company = str(chain.call(schedule.settlement.functions.COMPANY()))
+    return replay(events, schedule.unit_wh, schedule.settlement.address, company)
 
 
 class _Book:

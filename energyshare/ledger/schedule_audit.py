@@ -16,14 +16,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from energyshare.dispatch.rules import Service
-from energyshare.dispatch.schedule import SERVICES, Schedule
+from energyshare.dispatch.schedule import SERVICES
 from energyshare.ledger.finding import AuditFinding
-from energyshare.ledger.history import history
-from energyshare.ledger.replay import Replay, ReplayedStation, replay
+from energyshare.ledger.replay import Replay, ReplayedStation, read_replay
 from energyshare.ledger.stations import ListedStation, listed_stations
 from energyshare.network import Network
 
-__all__ = ["ScheduleState", "read_replay", "read_schedule", "scheduling"]
+__all__ = ["ScheduleState", "read_schedule", "scheduling"]
 
 _SHOWN = 3
 """How many stations a finding names that break its law."""
@@ -61,14 +60,6 @@ def read_schedule(network: Network, block: int | None = None) -> tuple[ScheduleS
         ),
         replayed,
     )
-
-
-def read_replay(schedule: Schedule, block: int | None = None) -> Replay:
-    """What the records up to a block, by default the latest, add up to."""
-    chain = schedule.chain
-    events = history(schedule, chain.height() if block is None else block)
-    company = str(chain.call(schedule.settlement.functions.COMPANY()))
-    return replay(events, schedule.unit_wh, schedule.settlement.address, company)
 
 
 def scheduling(state: ScheduleState, replayed: Replay) -> list[AuditFinding]:

@@ -9,6 +9,7 @@ import pytest
 from energyshare.amount import BASE_UNITS
 from energyshare.deployment.deploy import Terms
 from tests.bridge.world import World, rolled_back
+from tests.ledger.town import Town
 
 SCARCE = Terms(
     token_lot=2,
@@ -31,3 +32,17 @@ def scarce_world(scarce_deployed: World) -> Iterator[World]:
     """A network at the ratio 3:2 without a right to spare."""
     with rolled_back(scarce_deployed) as world:
         yield world
+
+
+@pytest.fixture(scope="session")
+def town_deployed() -> Iterator[Town]:
+    town = Town.make()
+    yield town
+    town.world.close()
+
+
+@pytest.fixture
+def town(town_deployed: Town) -> Iterator[Town]:
+    """A network with the paper's stations and lines."""
+    with rolled_back(town_deployed.world) as world:
+        yield Town.of(world)

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 from eth_account import Account
 
-from energyshare.ledger.records import Record, RecordKind, records
+from energyshare.ledger.records import Record, RecordKind, involving, records
 from energyshare.side import Side
 from tests.bridge.world import S, T, World
 from tests.ledger.scenes import NOBODY, buy, claim, experiment_1, late_alias, register_late
+from tests.ledger.town import ACQUIRE, SUPPLY, TERMS, Town
 
 
 def shown(world: World, side: Side) -> list[tuple[str, str, int, RecordKind]]:
@@ -130,3 +131,51 @@ def test_records_can_be_read_as_of_a_block(world: World) -> None:
     found = records(world.network, T, block)
 
     assert found == [Record("Client1", "EC", 1_000, block, T, RecordKind.PURCHASE)]
+
+
+def test_energy_leaves_a_record_a_unit_as_in_figure_23(town: Town) -> None:
+    town.apply("Client1", SUPPLY, 14)
+    town.apply("Client1", SUPPLY, 10)
+    for units in (10, 3):
+        town.apply("Client3", ACQUIRE, units)
+
+    made = shown(town.world, S)
+
+    assert made == [
+        *[("Client1", "StationB", 1_000, RecordKind.ENERGY)] * 14,
+        *[("StationA", "Client3", 1_000, RecordKind.ENERGY)] * 13,
+    ]
+    assert shown(town.world, T) == []
+
+
+def test_floats_and_settled_periods_of_stations_are_recorded_once(town: Town) -> None:
+    town.apply("Client1", SUPPLY, 3)
+    town.settle("StationB")
+    town.schedule.approve(town.key("Client1"), 5_000)
+    town.schedule.fund(town.key("Client1"), 1, 5_000)
+
+    assert shown(town.world, S)[3:] == [
+        ("StationB", "EC", 53_000, RecordKind.SETTLEMENT),
+        ("EC", "StationB", 50_000, RecordKind.FLOAT),
+        ("Client1", "StationA", 5_000, RecordKind.FLOAT),
+    ]
+
+
+def test_records_can_be_narrowed_to_parties_and_to_the_latest(town: Town) -> None:
+    town.apply("Client1", SUPPLY, 3)
+    town.apply("Client2", SUPPLY, 2)
+    town.settle("StationB")
+    made = records(town.world.network, S)
+
+    assert involving(made, []) == made
+    assert [record.token for record in involving(made, ["StationB"], 2)] == [53_000, 50_000]
+    assert len(involving(made, ["Client1", "StationB"])) == 3
+    assert involving(made, ["Client2", "StationB"]) == []
+
+
+def test_a_station_without_a_party_is_recorded_by_its_number(town: Town) -> None:
+    town.schedule.register(town.key("EC"), Account.create().address, TERMS.stations[2].state)
+    town.schedule.approve(town.key("Client1"), 1_000)
+    town.schedule.fund(town.key("Client1"), 4, 1_000)
+
+    assert shown(town.world, S) == [("Client1", "station 4", 1_000, RecordKind.FLOAT)]

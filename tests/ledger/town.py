@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import random
+from dataclasses import dataclass
 from typing import Self
+
+from eth_account.signers.local import LocalAccount
 
 from energyshare.amount import BASE_UNITS
 from energyshare.deployment.deploy import StationTerms, Terms
@@ -52,10 +55,7 @@ class Town:
             town.schedule.approve(town.key(user), 10**9)
         return town
 
-    def fresh(self, world: World) -> Town:
-        return replace(self, world=world, schedule=world.network.schedule())
-
-    def key(self, name: str):  # type: ignore[no-untyped-def]
+    def key(self, name: str) -> LocalAccount:
         return self.world.actors.account(name, S)
 
     def address(self, name: str) -> str:
@@ -113,3 +113,28 @@ def experiment_2(town: Town) -> None:
     town.report("StationA", stored=5_000, supply=False)
     for units in (10, 3):
         town.apply("Client3", ACQUIRE, units)
+
+
+def act_at_random(town: Town, chance: random.Random) -> None:
+    """One act of a user, a station or the company. Raises TransactionReverted where it is refused."""
+    user, station = chance.choice(list(TERMS.lines)), chance.choice(["StationA", "StationB", "StationC"])
+    service = chance.choice((SUPPLY, ACQUIRE))
+    match chance.randrange(14):
+        case 0 | 1 | 2 | 3:
+            town.apply(user, service, chance.randint(1, 12))
+        case 4 | 5:
+            town.connect(user, service)
+        case 6:
+            town.draw(user, service, chance.randint(1, 4))
+        case 7:
+            town.accept(user)
+        case 8:
+            town.close(user, service, chance.choice((None, 1)))
+        case 9 | 10:
+            town.report(station, chance.randrange(5_000, 20_000, 500), chance.choice((True, None)))
+        case 11:
+            town.settle(station)
+        case 12:
+            town.schedule.set_float(town.key("EC"), town.id(station), chance.randint(0, 9_000))
+        case _:
+            town.schedule.set_lines(town.key("EC"), town.address(user), [(town.id(station), 1_700)])
