@@ -123,7 +123,10 @@ class Gateway:
         self._link.close()
 
     def send(self, command: Command) -> Exchange:
-        """Send a signed command. While it is open the exchange is the same; later the terminal tells its result again."""
+        """Send a signed command.
+
+        While it is open, the exchange is the same; when it is done, the terminal tells its result again.
+        """
         with self._changed:
             exchange = self._open.get(command.cmd_id)
             if exchange is not None:

@@ -174,7 +174,9 @@ class Terminal:
                 settled = self._settled()
                 while settled and self._waiting and not self._closing:
                     self._carry_out(self._waiting.popleft())
-                self._tell_reading()
+                self._tell_reading(self._device.read())
+                if self._state is not State.READY:
+                    self._tell_state(State.READY)
             except (DeviceError, JournalError) as error:
                 settled = False
                 logger.warning("terminal %s: %s", self.terminal, error)
@@ -224,15 +226,13 @@ class Terminal:
             outcome = Outcome.PARTIAL if moved else Outcome.FAILED
         result = Result(entry.command.cmd_id, outcome, moved, entry.before, after, detail)
         self._journal.finish(result)
+        self._tell_reading(after)
         self._link.publish(self._topics.result, encoded(result))
 
-    def _tell_reading(self) -> None:
-        reading = self._device.read()
+    def _tell_reading(self, reading: MeterReading) -> None:
         if reading != self._told:
             self._link.publish(self._topics.meter, encoded(reading), retain=True)
             self._told = reading
-        if self._state is not State.READY:
-            self._tell_state(State.READY)
 
     def _tell_state(self, state: State) -> Future[None]:
         self._state = state

@@ -25,7 +25,7 @@ from energyshare.physical.messages import (
     encoded,
     message_hash,
 )
-from tests.physical.conftest import event
+from tests.physical.grid import event
 
 COMMAND = Command(event(3), "station-a", Service.SUPPLY, "user-1", event(1), 1_000, 5_000, 100, 200)
 
