@@ -1,4 +1,9 @@
-"""The embedded broker: amqtt behind an MQTT 5 front, for the clients of this machine that it gave an account."""
+"""The embedded broker: amqtt behind an MQTT 5 front, for the clients of this machine that it gave an account.
+
+Any other MQTT 5 broker serves as well, by its URL. Give each terminal a user there, named as its id, that may publish
+what the table in `topics` has from terminals and read its commands; and each gateway one that may do the reverse for
+its terminals. A user is its own client identifier.
+"""
 
 from __future__ import annotations
 

@@ -23,6 +23,7 @@ from energyshare.physical.messages import (
     Result,
     decode,
     encoded,
+    message_hash,
 )
 from energyshare.physical.topics import State, Topics
 
@@ -89,9 +90,10 @@ class Gateway:
         self._resend_seconds = resend_seconds
         self._on_reading = on_reading
         self._on_state = on_state
-        self._exchanges: dict[str, Exchange] = {}
+        self._open: dict[str, Exchange] = {}
+        """By the command's id."""
         self._sent: dict[str, float] = {}
-        """When each open command was sent, by the monotonic clock."""
+        """When each of them was sent, by the monotonic clock."""
         self._readings: dict[str, MeterReading] = {}
         self._lines: dict[tuple[str, str], LineReading] = {}
         self._states: dict[str, State] = {}
@@ -121,14 +123,17 @@ class Gateway:
         self._link.close()
 
     def send(self, command: Command) -> Exchange:
-        """Send a signed command. One that is open, or done, is not sent anew: the exchange is the same."""
+        """Send a signed command.
+
+        While it is open, the exchange is the same; when it is done, the terminal tells its result again.
+        """
         with self._changed:
-            known = self._exchanges.get(command.cmd_id)
-            exchange = self._exchanges.setdefault(command.cmd_id, known or Exchange(command))
-            if known is None:
-                self._sent[command.cmd_id] = time.monotonic()
-        if known is None:
-            self._publish([exchange])
+            exchange = self._open.get(command.cmd_id)
+            if exchange is not None:
+                return exchange
+            exchange = self._open[command.cmd_id] = Exchange(command)
+            self._sent[command.cmd_id] = time.monotonic()
+        self._publish([exchange])
         return exchange
 
     def state(self, terminal: str) -> State | None:
@@ -173,7 +178,7 @@ class Gateway:
         with self._changed:
             due = [
                 exchange
-                for exchange in (self._exchanges[cmd_id] for cmd_id in self._sent)
+                for exchange in self._open.values()
                 if terminal in (None, exchange.command.terminal)
                 and self._sent[exchange.command.cmd_id] <= now - idle_seconds
             ]
@@ -183,7 +188,8 @@ class Gateway:
     def _end(self, exchange: Exchange) -> bool:
         """Whether it was open."""
         with self._changed:
-            return self._sent.pop(exchange.command.cmd_id, None) is not None
+            self._sent.pop(exchange.command.cmd_id, None)
+            return self._open.pop(exchange.command.cmd_id, None) is not None
 
     def _resend(self) -> None:
         while True:
@@ -240,7 +246,7 @@ class Gateway:
 
     def _acknowledged(self, terminal: str, acknowledgement: Acknowledgement) -> None:
         exchange = self._of(terminal, acknowledgement.cmd_id)
-        if exchange is None:
+        if exchange is None or acknowledgement.of != message_hash(encoded(exchange.command)):
             return
         with self._changed:
             exchange.answers.append(acknowledgement.answer)
@@ -257,5 +263,5 @@ class Gateway:
 
     def _of(self, terminal: str, cmd_id: str | None) -> Exchange | None:
         """The exchange that a terminal speaks of, if it is its own."""
-        exchange = self._exchanges.get(cmd_id or "")
+        exchange = self._open.get(cmd_id or "")
         return exchange if exchange and exchange.command.terminal == terminal else None

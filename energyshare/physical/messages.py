@@ -38,6 +38,7 @@ __all__ = [
     "Result",
     "decode",
     "encoded",
+    "message_hash",
 ]
 
 MAX_MESSAGE = 4_096
@@ -189,8 +190,10 @@ class Acknowledgement:
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
+    of: Hash
+    """The Keccak hash of what it answers, so that nobody takes the answer to a forgery for one to its own command."""
     cmd_id: Hash | None
-    """None if the command was malformed."""
+    """None if that was malformed."""
     answer: Answer
     detail: str = ""
 
@@ -254,6 +257,11 @@ M = TypeVar("M", bound=Message)
 _ADAPTERS: dict[type, TypeAdapter[Any]] = {
     kind: TypeAdapter(kind) for kind in (Command, Acknowledgement, Result, MeterReading, LineReading)
 }
+
+
+def message_hash(payload: bytes) -> str:
+    """What an acknowledgement names a message by."""
+    return "0x" + keccak(payload).hex()
 
 
 def encoded(message: Message) -> bytes:

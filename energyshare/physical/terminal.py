@@ -12,7 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import ClassVar
 
@@ -31,6 +31,7 @@ from energyshare.physical.messages import (
     Result,
     decode,
     encoded,
+    message_hash,
 )
 from energyshare.physical.topics import State, Topics
 
@@ -100,7 +101,7 @@ class Terminal:
         if self._worker.ident is not None:
             self._worker.join()
             if self._link.ready:
-                self._tell_state(State.DISCONNECTED).result(timeout=10)
+                wait([self._tell_state(State.DISCONNECTED)], timeout=10)
             self._link.close()
         self._journal.close()
 
@@ -117,18 +118,21 @@ class Terminal:
         try:
             command = decode(Command, payload)
         except MalformedMessage as error:
-            self._answer(None, Answer.MALFORMED, str(error))
+            logger.warning("terminal %s: %s", self.terminal, error)
+            answer = Acknowledgement(message_hash(payload), None, Answer.MALFORMED, str(error))
+            self._link.publish(self._topics.acknowledgement, encoded(answer))
             return
         try:
-            answer, detail = self._judge(command), ""
+            refusal = self._judge(command)
+            if refusal is not None:
+                self._answer(command, refusal)
+                return
         except JournalError as error:
-            answer, detail = Answer.BUSY, str(error)
-        if answer is None:
-            with self._changed:
-                self._waiting.append(command)
-                self._changed.notify()
-        else:
-            self._answer(command, answer, detail)
+            self._answer(command, Answer.BUSY, str(error))
+            return
+        with self._changed:
+            self._waiting.append(command)
+            self._changed.notify()
 
     def _judge(self, command: Command) -> Answer | None:
         """Why not to carry out a command; None where it is to be."""
@@ -145,14 +149,15 @@ class Terminal:
             return Answer.EXPIRED
         return Answer.BUSY if len(self._waiting) >= MAX_WAITING else None
 
-    def _answer(self, command: Command | None, answer: Answer, detail: str = "") -> None:
+    def _answer(self, command: Command, answer: Answer, detail: str = "") -> None:
         if not answer.accepted:
-            logger.warning("terminal %s refuses a command: %s %s", self.terminal, answer, detail)
-        acknowledgement = Acknowledgement(command.cmd_id if command else None, answer, detail)
+            logger.warning("terminal %s refuses command %s: %s %s", self.terminal, command.cmd_id, answer, detail)
+        acknowledgement = Acknowledgement(message_hash(encoded(command)), command.cmd_id, answer, detail)
         self._link.publish(self._topics.acknowledgement, encoded(acknowledgement))
-        known = self._journal.find(command.cmd_id) if command and answer is Answer.DUPLICATE else None
-        if known is not None and known.result is not None:
-            self._link.publish(self._topics.result, encoded(known.result))
+        if answer is Answer.DUPLICATE:
+            entry = self._journal.find(command.cmd_id)
+            if entry is not None and entry.result is not None:
+                self._link.publish(self._topics.result, encoded(entry.result))
 
     # In the device's thread, or whoever moves its meter.
 
@@ -169,7 +174,9 @@ class Terminal:
                 settled = self._settled()
                 while settled and self._waiting and not self._closing:
                     self._carry_out(self._waiting.popleft())
-                self._tell_reading()
+                self._tell_reading(self._device.read())
+                if self._state is not State.READY:
+                    self._tell_state(State.READY)
             except (DeviceError, JournalError) as error:
                 settled = False
                 logger.warning("terminal %s: %s", self.terminal, error)
@@ -196,11 +203,13 @@ class Terminal:
             return
         try:
             entry = Entry(command, self._device.read(), None)
-            self._journal.begin(command, entry.before)
+            begun = self._journal.begin(command, entry.before)
         except (DeviceError, JournalError) as error:
             self._answer(command, Answer.BUSY, str(error))
             raise
-        self._answer(command, Answer.ACCEPTED)
+        self._answer(command, Answer.ACCEPTED if begun else Answer.DUPLICATE)
+        if not begun:
+            return
         try:
             self._device.inject(Transfer(command.energy_wh, command.power_w, command.peer, command.connection))
             detail = ""
@@ -217,15 +226,13 @@ class Terminal:
             outcome = Outcome.PARTIAL if moved else Outcome.FAILED
         result = Result(entry.command.cmd_id, outcome, moved, entry.before, after, detail)
         self._journal.finish(result)
+        self._tell_reading(after)
         self._link.publish(self._topics.result, encoded(result))
 
-    def _tell_reading(self) -> None:
-        reading = self._device.read()
+    def _tell_reading(self, reading: MeterReading) -> None:
         if reading != self._told:
             self._link.publish(self._topics.meter, encoded(reading), retain=True)
             self._told = reading
-        if self._state is not State.READY:
-            self._tell_state(State.READY)
 
     def _tell_state(self, state: State) -> Future[None]:
         self._state = state

@@ -22,7 +22,7 @@ from energyshare.physical.journal import Journal, JournalError
 from energyshare.physical.messages import Answer, Command, MeterReading, Outcome
 from energyshare.physical.storage import Storage
 from energyshare.physical.topics import State
-from tests.physical.conftest import STATION, UNIT_WH, USER, Grid, event
+from tests.physical.grid import STATION, UNIT_WH, USER, Grid, event
 
 TIMEOUT = 20
 ROOT = Path(__file__).parents[2]

@@ -23,8 +23,9 @@ from energyshare.physical.messages import (
     Result,
     decode,
     encoded,
+    message_hash,
 )
-from tests.physical.conftest import event
+from tests.physical.grid import event
 
 COMMAND = Command(event(3), "station-a", Service.SUPPLY, "user-1", event(1), 1_000, 5_000, 100, 200)
 
@@ -143,7 +144,7 @@ def test_readings_have_the_names_of_sunspec() -> None:
 
 def test_answers_and_results_read_back() -> None:
     result = Result(COMMAND.cmd_id, Outcome.PARTIAL, 400, MeterReading(0, 0), MeterReading(400, 0), "empty")
-    acknowledgement = Acknowledgement(None, Answer.MALFORMED, "no JSON")
+    acknowledgement = Acknowledgement(message_hash(b"{"), None, Answer.MALFORMED, "no JSON")
 
     assert decode(Result, encoded(result)) == result
     assert decode(Acknowledgement, encoded(acknowledgement)) == acknowledgement

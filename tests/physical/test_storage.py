@@ -11,7 +11,7 @@ from energyshare.physical.device import DeviceError, SimulatedStorage, Transfer
 from energyshare.physical.feeder import Balance, Feeder
 from energyshare.physical.line import Flow, LineLosesAll, user_reading
 from energyshare.physical.storage import InsufficientEnergy, InsufficientRoom, InvalidStorage, Storage
-from tests.physical.conftest import event
+from tests.physical.grid import event
 
 efficiencies = st.integers(1, 10_000)
 energies = st.integers(0, 5_000)

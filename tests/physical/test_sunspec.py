@@ -14,7 +14,7 @@ from energyshare.physical.inverter import SimulatedInverter
 from energyshare.physical.messages import MeterReading
 from energyshare.physical.storage import Storage
 from energyshare.physical.sunspec import MODELS, SunSpecStorage, dose, from_registers, to_registers
-from tests.physical.conftest import event
+from tests.physical.grid import event
 
 
 class HandClock:

@@ -13,9 +13,9 @@ from energyshare.physical.device import DeviceError, Transfer
 from energyshare.physical.gateway import CommandRefused
 from energyshare.physical.line import user_reading
 from energyshare.physical.link import Link
-from energyshare.physical.messages import Acknowledgement, Answer, Outcome, decode, encoded
+from energyshare.physical.messages import Acknowledgement, Answer, Outcome, decode, encoded, message_hash
 from energyshare.physical.topics import State, Topics
-from tests.physical.conftest import LOSS_BP, STATION, UNIT_WH, USER, Grid
+from tests.physical.grid import LOSS_BP, STATION, UNIT_WH, USER, Grid
 
 TIMEOUT = 10
 
@@ -40,11 +40,9 @@ def test_a_unit_is_supplied_and_both_meters_agree(grid: Grid) -> None:
     assert grid.gateway.wait_for(
         lambda: (reading := grid.gateway.reading(USER)) is not None and reading.absorbed_wh == expected, TIMEOUT
     )
-    assert grid.gateway.wait_for(
-        lambda: (reading := grid.gateway.reading(STATION)) is not None and reading.injected_wh == 7 * UNIT_WH, TIMEOUT
-    )
     reading = grid.gateway.reading(STATION)
     assert reading is not None
+    assert reading.injected_wh == 7 * UNIT_WH, "a reading comes before the result that it belongs to"
     assert (reading.rated_wh, reading.available_wh) == (40_000, grid.storage.storage.stored_wh)
     assert grid.balance.difference == 0
 
@@ -68,7 +66,7 @@ def test_a_duplicate_moves_nothing_and_gets_the_result_again(grid: Grid) -> None
     again = restarted.send(command)
     assert again.result.result(TIMEOUT) == first
     assert restarted.wait_for(lambda: again.answers == [Answer.DUPLICATE], TIMEOUT)
-    assert grid.gateway.send(command).result.result(0) == first
+    assert grid.gateway.send(command).result.result(TIMEOUT) == first
     assert moved_wh(grid) == UNIT_WH
 
 
@@ -113,6 +111,19 @@ def test_a_forged_command_moves_nothing_and_does_not_block_the_true_one(grid: Gr
     assert grid.gateway.send(command).result.result(TIMEOUT).energy_wh == UNIT_WH
 
 
+def test_a_gateway_takes_no_answer_to_a_forgery_for_its_own(grid: Grid) -> None:
+    """The forgery has the id of a command that is open."""
+    now = int(grid.clock())
+    command = grid.command(not_before=now + 30, expires=now + 60)
+    exchange = grid.gateway.send(command)
+    with pytest.raises(CommandRefused, match="forged"):
+        grid.new_gateway("thief").send(replace(command, expires=now + 61)).result.result(TIMEOUT)
+    grid.clock.now += 31
+
+    assert exchange.result.result(TIMEOUT).outcome is Outcome.COMPLETE
+    assert Answer.FORGED not in exchange.answers
+
+
 def test_a_terminal_does_not_do_the_others_work(grid: Grid) -> None:
     assert refusal(grid, terminal=STATION, service=Service.ACQUIRE, cmd_id="") is Answer.UNSUPPORTED
     assert refusal(grid, terminal=USER, peer=STATION) is Answer.UNSUPPORTED
@@ -124,7 +135,9 @@ def test_a_command_for_one_terminal_is_no_use_at_another(grid: Grid) -> None:
     with Probe(grid) as probe:
         probe.publish(STATION, encoded(command))
 
-        assert probe.heard.get(timeout=TIMEOUT) == Acknowledgement(command.cmd_id, Answer.UNSUPPORTED)
+        assert probe.heard.get(timeout=TIMEOUT) == Acknowledgement(
+            message_hash(encoded(command)), command.cmd_id, Answer.UNSUPPORTED
+        )
     assert moved_wh(grid) == 0
 
 
