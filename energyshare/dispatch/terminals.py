@@ -12,7 +12,8 @@ from eth_account.signers.local import LocalAccount
 from energyshare.dispatch.agents import EventReference, Movement
 from energyshare.dispatch.rules import Service
 from energyshare.dispatch.station_client import Storage
-from energyshare.physical.gateway import Gateway
+from energyshare.physical.gateway import Exchange, Gateway
+from energyshare.physical.link import LinkError
 from energyshare.physical.messages import ChainReference, Command, MeterReading, Result
 from energyshare.physical.topics import State
 
@@ -22,6 +23,9 @@ logger = logging.getLogger(__name__)
 
 POWER_W = 10_000
 """At which a unit moves where nothing else is said: a household's connection."""
+
+REMEMBERED = 10_000
+"""Commands that are not sent again while they are among the latest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +46,14 @@ class TerminalCommands:
         self._directory = directory
         self._account = account
         self._power_w = power_w
+        self._sent: dict[EventReference, Exchange] = {}
+        """So as not to ask again for what is done; lost without harm."""
 
     def send(self, movement: Movement) -> None:
-        """Sent once, however often it is asked for: its id follows from the movement's event."""
+        """Carried out once, however often it is asked for: its id follows from the movement's event."""
+        known = self._sent.get(movement.reference)
+        if known is not None and not _was_not_taken(known):
+            return
         user, station = self._directory.users[movement.user], self._directory.stations[movement.station]
         supplied = movement.service is Service.SUPPLY
         command = Command(
@@ -58,7 +67,11 @@ class TerminalCommands:
             not_before=movement.not_before,
             expires=movement.expires,
         )
-        self._gateway.send(command.signed(self._account)).result.add_done_callback(_noted)
+        exchange = self._gateway.send(command.signed(self._account))
+        if len(self._sent) >= REMEMBERED:
+            del self._sent[next(iter(self._sent))]
+        self._sent[movement.reference] = exchange
+        exchange.result.add_done_callback(_noted)
 
 
 class TerminalRegister:
@@ -100,6 +113,11 @@ class StationTerminalMeter:
 def _current(gateway: Gateway, terminal: str) -> MeterReading | None:
     """What a terminal reads, None where it is away: what is retained of it may be old."""
     return gateway.reading(terminal) if gateway.state(terminal) is State.READY else None
+
+
+def _was_not_taken(exchange: Exchange) -> bool:
+    """Whether the broker did not take a command."""
+    return exchange.result.done() and isinstance(exchange.result.exception(), LinkError)
 
 
 def _reference(event: EventReference) -> ChainReference:

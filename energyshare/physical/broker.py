@@ -13,7 +13,7 @@ import hmac
 import logging
 import secrets
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
@@ -132,7 +132,7 @@ class Broker:
 
     async def _serve(self, started: Future[None]) -> None:
         connections: dict[str, Connection] = {}
-        broker = Amqtt(
+        broker = _Amqtt(
             BrokerConfig(
                 listeners={"default": ListenerConfig(type=ListenerType.EXTERNAL)},
                 plugins={
@@ -208,6 +208,24 @@ class _Doorkeeper(BaseAuthPlugin, BaseTopicPlugin):  # type: ignore[misc]
 
     async def close(self) -> None:
         """Nothing is held."""
+
+
+class _Subscriptions(dict[str, list[tuple[Any, int]]]):
+    """Filters with who subscribed to them. Whoever goes through them sees them as they were when they began."""
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(list(self.keys()))
+
+    def items(self) -> Any:
+        return [(topic, list(subscribers)) for topic, subscribers in super().items()]
+
+
+class _Amqtt(Amqtt):  # type: ignore[misc]
+    """amqtt waits for others while it goes through the subscriptions; one made meanwhile would end a delivery."""
+
+    def __init__(self, config: BrokerConfig) -> None:
+        super().__init__(config)
+        self._subscriptions = _Subscriptions()
 
 
 def _covers(filters: frozenset[str], topic: str) -> bool:

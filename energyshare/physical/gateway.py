@@ -151,7 +151,7 @@ class Gateway:
     def open_commands(self, terminal: str) -> list[Command]:
         """Of those sent to a terminal, the ones that have neither a result nor a refusal for good."""
         with self._changed:
-            commands = [self._exchanges[cmd_id].command for cmd_id in self._sent]
+            commands = [exchange.command for exchange in self._open.values()]
         return [command for command in commands if command.terminal == terminal]
 
     def wait_for(self, condition: Callable[[], bool], timeout: float) -> bool:

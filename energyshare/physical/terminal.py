@@ -260,14 +260,14 @@ class StationTerminal(Terminal):
         self._meters = meters
         self._told_lines: dict[str, LineReading] = {}
 
-    def _tell_reading(self) -> None:
+    def _tell_reading(self, reading: MeterReading) -> None:
         if self._told is None:
             self._told_lines.clear()
-        for user, reading in self._meters.received().items() if self._meters is not None else ():
-            if self._told_lines.get(user) != reading:
-                self._link.publish(self._topics.line(user), encoded(reading), retain=True)
-                self._told_lines[user] = reading
-        super()._tell_reading()
+        for user, received in self._meters.received().items() if self._meters is not None else ():
+            if self._told_lines.get(user) != received:
+                self._link.publish(self._topics.line(user), encoded(received), retain=True)
+                self._told_lines[user] = received
+        super()._tell_reading(reading)
 
 
 class UserTerminal(Terminal):
