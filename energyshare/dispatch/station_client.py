@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -43,6 +43,10 @@ class Storage:
     stored_wh: int
     outstanding_wh: int
     """Of the commands that were sent to it, what has not left yet and still may."""
+
+
+_Due = tuple[str, Connection, int | None]
+"""A user, its connection with units to be accepted, and what the meter on its line reads."""
 
 
 class StationMeter(Protocol):
@@ -126,7 +130,9 @@ class StationClient:
             return Step(Act.WAITS_FOR_BLOCK, "a transaction of the station is on its way")
         coming_wh = self.schedule.coming_wh(self.station)
         try:
-            step = self._accept(turn, height, coming_wh, wait) or self._report(turn, height, coming_wh, wait)
+            # Read once: a meter that moves after this is seen to have moved.
+            dues = self._dues(height, coming_wh)
+            step = self._accept(turn, height, dues, wait) or self._report(turn, height, coming_wh, dues, wait)
             if step is None and self._keeper is not None and self._keeper.stirred(News(height, (), reorganised=False)):
                 step = self._keeper.keep(turn, wait)
         except NonceTaken as error:
@@ -196,11 +202,11 @@ class StationClient:
             )
         return found
 
-    def _dues(self, height: int, coming_wh: int) -> list[tuple[str, Connection, int | None]]:
+    def _dues(self, height: int, coming_wh: int) -> list[_Due]:
         """Users whose units are to be accepted, with the meter. What is coming says how many there are to be found."""
         schedule = self.schedule
         self._received_wh = {}
-        dues: dict[str, tuple[str, Connection, int | None]] = {}
+        dues: dict[str, _Due] = {}
         agreed = backwards(
             schedule.chain,
             schedule.dispatch,
@@ -223,10 +229,10 @@ class StationClient:
             coming_wh -= c.due * schedule.unit_wh
         return list(dues.values())
 
-    def _accept(self, turn: Turn, height: int, coming_wh: int, wait: bool) -> Step | None:
+    def _accept(self, turn: Turn, height: int, dues: Sequence[_Due], wait: bool) -> Step | None:
         """Accept what has come of a user's units: all, or after a while those that came."""
         unit_wh = self.schedule.unit_wh
-        for user, c, reading_wh in self._dues(height, coming_wh):
+        for user, c, reading_wh in dues:
             if reading_wh is None:
                 continue
             # A watt-hour a unit may be lost to rounding.
@@ -241,12 +247,12 @@ class StationClient:
             return Step(Act.ACCEPTED, f"{came} units of {user}", digest)
         return None
 
-    def _report(self, turn: Turn, height: int, coming_wh: int, wait: bool) -> Step | None:
+    def _report(self, turn: Turn, height: int, coming_wh: int, dues: Sequence[_Due], wait: bool) -> Step | None:
         """Say what has changed, if it matters. Numbers that units overtake meanwhile are read anew at the next step."""
         listed = self.schedule.station(self.station)
         # Room that is set aside for what is coming is no room.
         chain_says = replace(listed, capacity=listed.capacity - coming_wh)
-        stored_wh = self._stored(height, chain_says, coming_wh)
+        stored_wh = self._stored(height, chain_says, dues)
         if stored_wh is None:
             return None
         report = self._policy(stored_wh, chain_says, self.schedule.rules())
@@ -261,7 +267,7 @@ class StationClient:
             Act.REPORTED, f"{report.stored} Wh, supply {report.can_supply}, acquire {report.can_acquire}", digest
         )
 
-    def _stored(self, height: int, chain_says: StationState, coming_wh: int) -> int | None:
+    def _stored(self, height: int, chain_says: StationState, dues: Sequence[_Due]) -> int | None:
         """What the storage holds once all is settled that the chain has counted, and nothing that it has not.
 
         Without what is paid and has not left yet, and without what has come and is not accepted yet.
@@ -280,7 +286,7 @@ class StationClient:
         )
         uncommanded = sum(SERVICES[int.from_bytes(log["data"])] is Service.SUPPLY for log in late)
         unaccepted_wh = 0
-        for _, c, received_wh in self._dues(height, coming_wh):
+        for _, c, received_wh in dues:
             if received_wh is None:
                 return None
             unaccepted_wh += max(0, received_wh - c.delivered * unit_wh)
