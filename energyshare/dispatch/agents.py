@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Generic, Protocol, Self, TypeVar
 
@@ -125,12 +125,13 @@ class Act(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What an agent did: one transaction at most."""
+    """What an agent did."""
 
     act: Act
     detail: str
     """In words."""
     transaction_hash: bytes | None = None
+    """Of the last transaction sent."""
     outcome: Outcome | None = None
     """Of a user's transaction, where the step waited for its block."""
 
@@ -153,7 +154,10 @@ class Agent(Protocol):
     def schedule(self) -> Schedule: ...
 
     def step(self, wait: bool = True) -> Step:
-        """Do what is due, with one transaction at most; `wait` for its block, or return once it is sent.
+        """Do what is due next, with one transaction, or several that do not depend on each other.
+
+        Args:
+            wait: For their blocks; or return once they are sent.
 
         Raises:
             EnergyShareError: Nothing was done; it may be tried again.
@@ -171,13 +175,19 @@ class Turn:
 
     chain: Chain
     account: LocalAccount
+    mined: int
+    """Transactions of the account by the time that it began."""
     nonce: int
 
     @classmethod
     def begin(cls, chain: Chain, account: LocalAccount) -> Self | None:
         """None while a transaction of the account waits for its block: what it will do is not known yet."""
         mined, waiting = chain.transaction_counts(account.address)
-        return cls(chain, account, mined) if mined == waiting else None
+        return cls(chain, account, mined, mined) if mined == waiting else None
+
+    def next(self) -> Turn:
+        """The turn after this one, for what does not depend on what this one does."""
+        return replace(self, nonce=self.nonce + 1)
 
     def take(self, function: ContractFunction, wait: bool) -> tuple[bytes, TxReceipt | None]:
         """Send the transaction; its hash, and its receipt if that was waited for.
@@ -189,7 +199,8 @@ class Turn:
         gas = self.chain.estimate(function, self.account)
         gas += gas // 5
         # A nonce too high would not be refused but wait, for a state that this transaction was not made for.
-        if self.chain.transaction_counts(self.account.address) != (self.nonce, self.nonce):
+        mined, waiting = self.chain.transaction_counts(self.account.address)
+        if mined < self.mined or waiting != self.nonce:
             raise NonceTaken(self.account.address, self.nonce)
         if wait:
             receipt = self.chain.transact(function, self.account, gas, nonce=self.nonce)

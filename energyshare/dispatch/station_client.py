@@ -118,7 +118,7 @@ class StationClient:
         return f"station {self.station}"
 
     def step(self, wait: bool = True) -> Step:
-        """Send the commands that are due, then one transaction at most.
+        """Send the commands that are due; then accept what users sold, else one transaction at most.
 
         Raises:
             EnergyShareError: It may be tried again; a command sent twice moves nothing twice.
@@ -230,8 +230,10 @@ class StationClient:
         return list(dues.values())
 
     def _accept(self, turn: Turn, height: int, dues: Sequence[_Due], wait: bool) -> Step | None:
-        """Accept what has come of a user's units: all, or after a while those that came."""
-        unit_wh = self.schedule.unit_wh
+        """Accept what has come of each user's units: all, or after a while those that came."""
+        schedule, unit_wh = self.schedule, self.schedule.unit_wh
+        sent: list[bytes] = []
+        accepted = 0
         for user, c, reading_wh in dues:
             if reading_wh is None:
                 continue
@@ -242,10 +244,23 @@ class StationClient:
                 continue
             # Of units that are accepted in part the meter says when they had come, not what came after them.
             said_wh = reading_wh if came == c.due else min(reading_wh, (c.delivered + came) * unit_wh)
-            accept = self.schedule.dispatch.functions.accept(user, came, said_wh)
-            digest, _ = turn.take(accept, wait)
-            return Step(Act.ACCEPTED, f"{came} units of {user}", digest)
-        return None
+            try:
+                digest, _ = turn.take(schedule.dispatch.functions.accept(user, came, said_wh), wait=False)
+            except TransactionReverted as error:
+                if error.name not in _OVERTAKEN:
+                    raise
+                overtaken(error)
+                continue
+            sent.append(digest)
+            accepted += came
+            turn = turn.next()
+            if len(sent) == _ACCEPTED_AT_ONCE:
+                break
+        if not sent:
+            return None
+        if wait:
+            schedule.chain.wait_receipts(sent)
+        return Step(Act.ACCEPTED, f"{accepted} units of {len(sent)} users", sent[-1])
 
     def _report(self, turn: Turn, height: int, coming_wh: int, dues: Sequence[_Due], wait: bool) -> Step | None:
         """Say what has changed, if it matters. Numbers that units overtake meanwhile are read anew at the next step."""
@@ -293,6 +308,9 @@ class StationClient:
         stored_wh = storage.stored_wh - storage.outstanding_wh - uncommanded * unit_wh - unaccepted_wh
         return min(max(0, stored_wh), chain_says.capacity)
 
+
+_ACCEPTED_AT_ONCE = 50
+"""Transactions of a step: more wait for the next one."""
 
 _OVERTAKEN = frozenset({"NotDue", "ReportOvertaken", "NotConnected", "NotIdle", "PeriodNotOver"})
 """Refusals of what was possible when the step looked: units, a user, a keeper or a reorganisation came first."""

@@ -47,7 +47,7 @@ def test_a_user_buys_sells_and_the_station_answers(run: Run, at: tuple[str, str]
         assert json.loads(sold.out)["stations"] == {"StationB": 3}
         status, said = station.stop()
         assert status == 0, said
-        assert "accepted: 1 units" in said
+        assert "accepted: 1 units of 1 users" in said
     finally:
         station.kill()
 
