@@ -36,13 +36,15 @@ def grid(broker: Broker, account: LocalAccount) -> Iterator[Grid]:
         clock = Clock()
         feeder = Feeder({(USER, STATION): LOSS_BP})
         storage = SimulatedStorage(Storage(40_000, 20_000, 10_000, 9_500, 9_600))
+        at_bus = feeder.station(STATION, storage)
         station = StationTerminal(
             STATION,
-            feeder.station(STATION, storage),
+            at_bus,
             broker.terminal(STATION),
             trusted=account.address,
             journal=None,
             clock=clock,
+            meters=feeder.meters(STATION),
         )
         user = UserTerminal(
             USER, feeder.user(USER), broker.terminal(USER), trusted=account.address, journal=None, clock=clock

@@ -1,7 +1,7 @@
 """A station's terminal in a process of its own, to be killed: `python -m tests.physical.terminal_process {JSON}`.
 
 Its inverter is elsewhere, as it is in life. `stall` makes it stop where a kill must find it: `before` the inverter is
-told to begin, or `after` it began, deaf to its being done.
+told to begin, or `after` it is done, with nothing noted yet.
 """
 
 from __future__ import annotations
@@ -17,25 +17,30 @@ from energyshare.physical.sunspec import SunSpecStorage
 from energyshare.physical.terminal import StationTerminal
 
 
-def forever(_seconds: float = 0) -> None:
+def stall() -> None:
     print("stalled", flush=True)
     threading.Event().wait()
 
 
-class Stalled(SunSpecStorage):
-    """An inverter that is never told."""
-
+class StallsBefore(SunSpecStorage):
     def inject(self, transfer: Transfer) -> None:
-        forever()
+        stall()
+
+
+class StallsAfter(SunSpecStorage):
+    def inject(self, transfer: Transfer) -> None:
+        super().inject(transfer)
+        stall()
+
+
+KINDS = {"": SunSpecStorage, "before": StallsBefore, "after": StallsAfter}
 
 
 def main() -> None:
     options = json.loads(sys.argv[1])
-    kind = Stalled if options["stall"] == "before" else SunSpecStorage
-    waiting = {"wait": forever} if options["stall"] == "after" else {"poll_seconds": 0.01}
     terminal = StationTerminal(
         options["terminal"],
-        kind("127.0.0.1", options["port"], absorb_power_w=10_000, **waiting),
+        KINDS[options["stall"]]("127.0.0.1", options["port"], absorb_power_w=10_000, poll_seconds=0.01),
         BrokerAddress.parse(options["url"]),
         trusted=options["trusted"],
         journal=Path(options["journal"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import subprocess
 import sys
 import threading
@@ -87,6 +88,7 @@ def unit(account: LocalAccount, index: int, expires_in: int = 300) -> Command:
 def kill(process: subprocess.Popen[str]) -> None:
     """SIGKILL, once it says where it stands."""
     assert process.stdout is not None
+    assert select.select([process.stdout], [], [], TIMEOUT)[0], "it never came to where it is to be killed"
     assert process.stdout.readline() == "stalled\n"
     process.kill()
     process.wait()
@@ -125,7 +127,7 @@ def test_a_terminal_killed_between_moving_and_reading_finds_the_reading(
     assert inverter.storage.given_out_wh == UNIT_WH
 
 
-def test_an_inverter_whose_terminal_died_ends_what_it_was_told_and_no_more(
+def test_terminals_killed_again_and_again_move_each_unit_once(
     broker: Broker,
     launch: Callable[..., subprocess.Popen[str]],
     gateway: Gateway,

@@ -13,9 +13,9 @@ from energyshare.physical.device import DeviceError, Transfer
 from energyshare.physical.gateway import CommandRefused
 from energyshare.physical.line import user_reading
 from energyshare.physical.link import Link
-from energyshare.physical.messages import Acknowledgement, Answer, Outcome, decode, encoded, message_hash
+from energyshare.physical.messages import Acknowledgement, Answer, LineReading, Outcome, decode, encoded, message_hash
 from energyshare.physical.topics import State, Topics
-from tests.physical.grid import LOSS_BP, STATION, UNIT_WH, USER, Grid
+from tests.physical.grid import LOSS_BP, STATION, UNIT_WH, USER, Grid, event
 
 TIMEOUT = 10
 
@@ -55,6 +55,9 @@ def test_a_user_sends_what_brings_the_station_a_unit(grid: Grid) -> None:
 
         assert (result.outcome, result.after.injected_wh) == (Outcome.COMPLETE, sent + energy)
         assert grid.storage.storage.taken_in_wh == units * UNIT_WH
+        expected = LineReading(event(0, 0x33), units * UNIT_WH)
+        assert grid.gateway.wait_for(lambda expected=expected: grid.gateway.line(STATION, USER) == expected, TIMEOUT)
+    assert grid.gateway.open_commands(USER) == []
     assert grid.balance.difference == 0
 
 
@@ -116,6 +119,7 @@ def test_a_gateway_takes_no_answer_to_a_forgery_for_its_own(grid: Grid) -> None:
     now = int(grid.clock())
     command = grid.command(not_before=now + 30, expires=now + 60)
     exchange = grid.gateway.send(command)
+    assert grid.gateway.open_commands(STATION) == [command]
     with pytest.raises(CommandRefused, match="forged"):
         grid.new_gateway("thief").send(replace(command, expires=now + 61)).result.result(TIMEOUT)
     grid.clock.now += 31
