@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from energyshare.amount import whole_units
 from energyshare.cli.network import until_signal
 from energyshare.cli.options import AMOUNT, network_option, open_network, settings_option
 from energyshare.cli.output import console_for, json_option, table, write_json
+from energyshare.deployment.site import SiteRecord, UserEnd
 from energyshare.dispatch.agents import Act, Agent, Step, run
 from energyshare.dispatch.client import Order, SchedulerClient
 from energyshare.dispatch.dispatcher import Report, StationState
@@ -27,7 +30,8 @@ from energyshare.dispatch.station_client import StationClient
 from energyshare.dispatch.unmetered import UnmeteredStation, UnmeteredUser
 from energyshare.errors import EnergyShareError, TransactionReverted
 from energyshare.network import Network
-from energyshare.physical.reporting import Margins, StationView, report_due
+from energyshare.physical.link import BrokerAddress
+from energyshare.physical.reporting import Margins, report_due
 from energyshare.side import Side
 
 __all__ = ["dispatch"]
@@ -60,7 +64,11 @@ confirmations_option = click.option(
 
 @click.group()
 def dispatch() -> None:
-    """Buy and sell energy, run a station, and keep the schedule. Meters read what they should: no energy moves here."""
+    """Buy and sell energy, run a station, and keep the schedule.
+
+    Where `energyshare up` runs the terminals, energy moves through them, and meters say what came. In a network without
+    terminals meters read what they should.
+    """
 
 
 @dispatch.command()
@@ -107,19 +115,11 @@ def _serve(
 ) -> None:
     console = console_for(json_path)
     stop = threading.Event()
-    with open_network(record_path, settings_path) as network:
+    with open_network(record_path, settings_path) as network, ExitStack() as closing:
         schedule, account = network.schedule(), network.account(Side.SCHEDULE, name)
         order = Order(service, units, schedule.chain.height() + 1 if since_block is None else since_block)
-        terminal = UnmeteredUser(schedule, account.address)
-        client = SchedulerClient(
-            schedule,
-            account,
-            order,
-            terminal,
-            terminal,
-            units_at_once=units_at_once,
-            confirmations=_confirmations(schedule, confirmations),
-        )
+        deep = _confirmations(schedule, confirmations)
+        client = closing.enter_context(_client(network, schedule, record_path, name, order, units_at_once, deep))
         console.print(f"{name}: {units} units of {service}; go on later with --since {order.since_block}")
         last: list[Step] = []
 
@@ -164,11 +164,11 @@ def _serve(
 def close(name: str, record_path: Path, settings_path: Path | None) -> None:
     """End what the user NAME has open on either side; what is not accepted of a sale is released."""
     with open_network(record_path, settings_path) as network:
-        schedule, account = network.schedule(), network.account(Side.SCHEDULE, name)
-        terminal = UnmeteredUser(schedule, account.address)
+        schedule = network.schedule()
         for service in SERVICES:
             order = Order(service, 1, schedule.chain.height() + 1)
-            step = SchedulerClient(schedule, account, order, terminal, terminal).close()
+            with _client(network, schedule, record_path, name, order) as client:
+                step = client.close()
             click.echo(f"{name}, {service}: {step.act if step.act is Act.CLOSED else step.detail}")
 
 
@@ -305,18 +305,38 @@ def rules(record_path: Path, json_path: str | None) -> None:
     write_json(json_path, {rule: value for rule, (value, _) in shown.items()})
 
 
+@contextmanager
+def _client(
+    network: Network,
+    schedule: Schedule,
+    record_path: Path,
+    name: str,
+    order: Order,
+    units_at_once: int = 1,
+    confirmations: int = 1,
+) -> Iterator[SchedulerClient]:
+    """Who serves an order: by the user's terminal, if the network has one."""
+    account, site = network.account(Side.SCHEDULE, name), SiteRecord.read(SiteRecord.beside(record_path))
+    if site is None or name not in site.gateways:
+        unmetered = UnmeteredUser(schedule, account.address)
+        yield SchedulerClient(
+            schedule,
+            account,
+            order,
+            unmetered,
+            unmetered,
+            units_at_once=units_at_once,
+            confirmations=confirmations,
+        )
+        return
+    with UserEnd(network, schedule, name, BrokerAddress.parse(site.gateways[name])) as end:
+        yield end.client(order, units_at_once=units_at_once, confirmations=confirmations)
+
+
 def _flags(stored_wh: int, chain_says: StationState, rules: Rules) -> Report | None:
     """The flags that the numbers on the chain allow: without a storage there are no others."""
-    view = StationView(
-        chain_says.capacity,
-        chain_says.stored,
-        chain_says.can_supply,
-        chain_says.can_acquire,
-        chain_says.connected_supply,
-        chain_says.connected_acquire,
-    )
-    due = report_due(view, chain_says.stored, rules, Margins())
-    return None if due is None else Report(chain_says.transfers, None, due.can_supply, due.can_acquire)
+    due = report_due(chain_says, chain_says.stored, rules, Margins())
+    return None if due is None else replace(due, stored=None)
 
 
 def _confirmations(schedule: Schedule, named: int | None) -> int:

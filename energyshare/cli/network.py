@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -23,11 +23,18 @@ from energyshare.cli.settings import load_settings
 from energyshare.deployment.deploy import deploy as deploy_network
 from energyshare.deployment.local import CHAIN_IDS, LocalNetwork
 from energyshare.deployment.record import NetworkRecord
+from energyshare.deployment.site import Site, SiteRecord, reports
+from energyshare.dispatch.agents import Step
+from energyshare.dispatch.station_client import StationClient
 from energyshare.errors import ChainError, EnergyShareError
 from energyshare.network import Network
+from energyshare.physical.link import BrokerAddress
 from energyshare.side import Side
 
 __all__ = ["deploy", "relay", "seal", "until_signal", "up"]
+
+SUN_WH = 10
+"""What a storage takes in at a time."""
 
 CHECK_INTERVAL_S = 0.5
 """How often `up` looks whether its parts are alive."""
@@ -54,15 +61,46 @@ CHECK_INTERVAL_S = 0.5
     default=0,
     help="JSON-RPC of the transaction chain; the next one is the scheduling chain's. 0, the default, takes free ones.",
 )
+@click.option(
+    "--terminals/--no-terminals",
+    default=True,
+    show_default=True,
+    help="Terminals of users and stations, with simulated storages, and the stations' agents.",
+)
+@click.option(
+    "--broker",
+    "broker_url",
+    metavar="URL",
+    help="An MQTT 5 broker with an account for each terminal, its party's name in small letters, and for each that "
+    "commands one, `<name>-gateway`, all with the URL's password (its user is not used); by default one is started.",
+)
+@click.option(
+    "--sun",
+    "sun_w",
+    type=click.IntRange(0),
+    default=36_000,
+    show_default=True,
+    help="Watts that each storage takes in from elsewhere.",
+)
 @settings_option
 @network_option
-def up(kind: str | None, block_time_s: float, port: int, settings_path: Path | None, record_path: Path) -> None:
-    """Run a whole network on this machine until Ctrl-C: both chains, sealers, relayers."""
+def up(
+    kind: str | None,
+    block_time_s: float,
+    port: int,
+    terminals: bool,
+    broker_url: str | None,
+    sun_w: int,
+    settings_path: Path | None,
+    record_path: Path,
+) -> None:
+    """Run a whole network on this machine until Ctrl-C: both chains, sealers, relayers, terminals, stations' agents."""
     console = console_for()
     settings = load_settings(settings_path)
     terms, actors = settings.terms(), settings.actors()
     _refuse_to_replace(record_path)
     NetworkRecord.check_writable(record_path)
+    broker = None if broker_url is None else BrokerAddress.parse(broker_url)
     ports = {Side.TRANSACTION: port, Side.SCHEDULE: port + 1} if port else None
     with (
         until_signal() as stop,
@@ -100,9 +138,22 @@ def up(kind: str | None, block_time_s: float, port: int, settings_path: Path | N
                 )
             )
             local.run(block_time_s, on_delivery=lambda relayer, delivery: _show(console, relayer, delivery))
-            console.print(f"record in {record_path}; a block every {block_time_s:g} s; stop with Ctrl-C")
-            while not stop.wait(CHECK_INTERVAL_S):
-                local.check()
+            with ExitStack() as physical:
+                site = None
+                if terminals:
+                    console.print("[dim]start broker, terminals and agents …[/dim]")
+                    site = physical.enter_context(Site.start(local.network, reports, broker=broker))
+                    site_path = SiteRecord.beside(record_path)
+                    site.record.write(site_path)
+                    physical.callback(site_path.unlink, missing_ok=True)
+                    site.run(on_step=lambda agent, step: _show_step(console, agent, step))
+                    if sun_w:
+                        site.shine(SUN_WH, SUN_WH * 3_600 / sun_w)
+                console.print(f"record in {record_path}; a block every {block_time_s:g} s; stop with Ctrl-C")
+                while not stop.wait(CHECK_INTERVAL_S):
+                    local.check()
+                    if site is not None:
+                        site.check()
         finally:
             if record_path.exists() and record_path.read_bytes() == mine:
                 record_path.unlink()
@@ -131,6 +182,11 @@ def _best_kind() -> str:
     except ChainError:
         return "py-evm"
     return "anvil"
+
+
+def _show_step(console: Console, agent: StationClient, step: Step) -> None:
+    if not step.act.waits:
+        console.print(f"{agent}: {step.act}: {step.detail}")
 
 
 def _show(console: Console, relayer: Relayer, delivery: Delivery) -> None:

@@ -20,7 +20,8 @@ from typing import Self
 from energyshare.deployment.actors import PartyKind
 from energyshare.dispatch.agents import Step, run
 from energyshare.dispatch.client import Order, RegisterMeter, SchedulerClient
-from energyshare.dispatch.dispatcher import StationState
+from energyshare.dispatch.dispatcher import Report, StationState
+from energyshare.dispatch.rules import Rules
 from energyshare.dispatch.schedule import Schedule
 from energyshare.dispatch.station_client import ReportPolicy, StationClient
 from energyshare.dispatch.terminals import (
@@ -36,12 +37,13 @@ from energyshare.physical.device import DeviceError, SimulatedStorage
 from energyshare.physical.feeder import Balance, Feeder
 from energyshare.physical.gateway import Gateway
 from energyshare.physical.link import BrokerAddress
+from energyshare.physical.reporting import Margins, report_due
 from energyshare.physical.storage import Storage
 from energyshare.physical.terminal import StationTerminal, Terminal, UserTerminal
 from energyshare.physical.topics import State
 from energyshare.side import Side
 
-__all__ = ["Site", "SiteError", "SiteRecord", "UserEnd", "storage_of", "terminal_of"]
+__all__ = ["Site", "SiteError", "SiteRecord", "UserEnd", "reports", "storage_of", "terminal_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -76,12 +78,22 @@ def storage_of(state: StationState) -> Storage:
     )
 
 
+def reports(stored_wh: int, chain_says: StationState, rules: Rules) -> Report | None:
+    """The policy of stations here: what `energyshare.physical.reporting` says with its margins."""
+    return report_due(chain_says, stored_wh, rules, Margins())
+
+
 @dataclass(frozen=True, slots=True)
 class SiteRecord:
     """What users' clients in other processes need to reach their terminals. It holds passwords."""
 
     gateways: Mapping[str, str]
     """The broker's URL for who commands a user's terminal, by the user's name."""
+
+    @staticmethod
+    def beside(record_path: Path) -> Path:
+        """Where it stands for a network, by the path of its deployment record."""
+        return record_path.with_suffix(".site.json")
 
     def write(self, path: Path) -> None:
         """Readable by its owner alone. Raises SiteError."""

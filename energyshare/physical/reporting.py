@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from energyshare.dispatch.dispatcher import Report, StationState
 from energyshare.dispatch.rules import Rules, Service, admits, contradicts, level
 from energyshare.errors import EnergyShareError
 
-__all__ = ["InvalidMargins", "Margins", "Report", "StationView", "report_due"]
+__all__ = ["InvalidMargins", "Margins", "report_due"]
 
 
 class InvalidMargins(EnergyShareError):
@@ -33,35 +34,8 @@ class Margins:
             raise InvalidMargins("hysteresis must not be negative and drift be 1 Wh at least")
 
 
-@dataclass(frozen=True, slots=True)
-class StationView:
-    """A station as the chain sees it."""
-
-    capacity_wh: int
-    stored_wh: int
-    can_supply: bool
-    can_acquire: bool
-    connected_supply: int
-    connected_acquire: int
-
-    def flag(self, service: Service) -> bool:
-        return self.can_supply if service is Service.SUPPLY else self.can_acquire
-
-    def connected(self, service: Service) -> int:
-        return self.connected_supply if service is Service.SUPPLY else self.connected_acquire
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What the station should say now; with its transfer counter it becomes a transaction."""
-
-    stored_wh: int
-    can_supply: bool
-    can_acquire: bool
-
-
 def report_due(
-    view: StationView,
+    chain_says: StationState,
     measured_wh: int,
     rules: Rules,
     margins: Margins,
@@ -72,23 +46,26 @@ def report_due(
     """What a station should report, None where the chain knows well enough.
 
     Args:
+        chain_says: The station as the list has it.
         measured_wh: Stored, by the terminal.
         outstanding_wh: What the chain has counted and the terminal has yet to move: units paid for and not supplied,
             less units agreed on and not received. It is no drift.
         serving: Whether the terminal and its device answer; if not, no flag stays up.
     """
-    stored = min(max(measured_wh - outstanding_wh, 0), view.capacity_wh)
-    supply, acquire = (serving and _flag(view, service, stored, rules, margins) for service in Service)
-    if (supply, acquire) == (view.can_supply, view.can_acquire) and abs(stored - view.stored_wh) < margins.drift_wh:
+    stored = min(max(measured_wh - outstanding_wh, 0), chain_says.capacity)
+    supply, acquire = (serving and _flag(chain_says, service, stored, rules, margins) for service in Service)
+    if (supply, acquire) == (chain_says.can_supply, chain_says.can_acquire) and abs(
+        stored - chain_says.stored
+    ) < margins.drift_wh:
         return None
-    return Report(stored, supply, acquire)
+    return Report(chain_says.transfers, stored, supply, acquire)
 
 
-def _flag(view: StationView, service: Service, stored: int, rules: Rules, margins: Margins) -> bool:
+def _flag(chain_says: StationState, service: Service, stored: int, rules: Rules, margins: Margins) -> bool:
     """Whether the flag of a side should be up."""
-    available, connected = level(service, stored, view.capacity_wh), view.connected(service)
-    if view.flag(service):
+    available, connected = level(service, stored, chain_says.capacity), chain_says.connected(service)
+    if chain_says.available(service):
         return not contradicts(True, available, connected, rules.reserve_wh)
-    if available == view.capacity_wh:
+    if available == chain_says.capacity:
         return admits(available, connected, rules.reserve_wh, rules.unit_wh)
     return admits(available - margins.hysteresis_wh, connected, rules.reserve_wh, rules.unit_wh)

@@ -19,7 +19,7 @@ def at(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     folder = tmp_path_factory.mktemp("network")
     settings = folder / "settings.toml"
     settings.write_text("[rights]\nEC = 1000\nClient1 = 30\n")
-    up = Up(folder, "--chain", "py-evm", "--block-time", "0.1", "--settings", str(settings))
+    up = Up(folder, "--chain", "py-evm", "--block-time", "0.1", "--no-terminals", "--settings", str(settings))
     up.wait_for("record in")
     yield "--network", str(up.record)
     up.kill()
