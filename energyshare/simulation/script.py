@@ -70,6 +70,15 @@ class Network:
         starts = self.line_start.tolist()
         return [pairs[start:end] for start, end in pairwise(starts)]
 
+    def losses(self, user: SmallInts, station: SmallInts) -> SmallInts:
+        """Basis points of the lines named, which must be there."""
+        owner = np.repeat(np.arange(self.users, dtype=np.int64), np.diff(self.line_start))
+        keys = owner * self.stations + self.line_station
+        order = np.argsort(keys)
+        wanted = user.astype(np.int64) * self.stations + station
+        losses: SmallInts = self.line_loss_bp[order[np.searchsorted(keys, wanted, sorter=order)]]
+        return losses
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Requests:
@@ -106,17 +115,17 @@ class Script:
     charge_station: SmallInts
 
     def timeline(self) -> tuple[Ints, Ints]:
-        """Times, ascending, and what happens then: `r >= 0` is the next unit of request r, `-1 - c` is charge c.
+        """Times, ascending, and what happens then: a number from 0 is the next unit of that request.
 
-        At the same instant charges come first, and of two requests the lower. When a unit is due does not depend on
-        how the units before it fared.
+        One below 0 is a charge, counted from their end. At the same instant charges come first, and of two requests
+        the lower. When a unit is due does not depend on how the units before it fared.
         """
         requests = self.requests
         number = np.repeat(np.arange(len(requests), dtype=np.int64), requests.units)
         first = np.repeat(np.cumsum(requests.units, dtype=np.int64) - requests.units, requests.units)
         nth = np.arange(len(number), dtype=np.int64) - first
         times = np.concatenate([self.charge_time_us, requests.time_us[number] + nth * requests.interval_us[number]])
-        events = np.concatenate([-1 - np.arange(len(self.charge_time_us), dtype=np.int64), number])
+        events = np.concatenate([np.arange(-len(self.charge_time_us), 0, dtype=np.int64), number])
         order = np.lexsort((events, times))
         return times[order], events[order]
 
