@@ -50,7 +50,7 @@ class Parameters:
     """A station's energy at the start; mean from the paper."""
     capacity_units: int = 80
     """Of a station: as much room as energy in the mean. The paper gives none."""
-    charge_units: float = 20.0
+    charge_units: float = 40.0
     """What a station takes in from sources of its own during a run, in the mean, a unit at a time (Poisson). The
     paper's two stations of 40 units deliver 114.6, and station a of Experiment 2 charges meanwhile."""
 
