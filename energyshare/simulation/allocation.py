@@ -11,10 +11,19 @@ from scipy.sparse import csr_matrix, hstack, identity, vstack  # type: ignore[im
 from energyshare.dispatch.rules import MAX_LOSS_BP, Rules, admits, level, run_length
 from energyshare.errors import EnergyShareError
 from energyshare.simulation.model import Run
-from energyshare.simulation.script import SERVICES, Floats, Ints, Network, Script
+from energyshare.simulation.script import SERVICES, Floats, Ints, Network, Script, SmallInts
 from energyshare.simulation.state import ACQUIRE, SUPPLY
 
 __all__ = ["Allocation", "AllocationFailed", "allocate", "optimum", "usable_units"]
+
+
+_FIRST_LINES = 12
+"""Of each user, those that lose least. Others join where the prices say that they could lower the loss."""
+
+_REFUSED_BP = 1e6
+"""What a unit unserved costs where none may be: more than any detour."""
+
+_TOLERANCE_BP = 1e-6
 
 
 class AllocationFailed(EnergyShareError):
@@ -73,31 +82,68 @@ def allocate(
     owner = np.repeat(np.arange(network.users), np.diff(network.line_start))
     lines = [np.flatnonzero(wanted[owner] > 0) for wanted in (supplied, sold)]
     line = np.concatenate(lines)
-    column = np.arange(len(line))
     sign = np.repeat([1.0, -1.0], [len(side) for side in lines])
     user = owner[line] + np.where(sign > 0, 0, network.users)
+    station = network.line_station[line]
     cost = network.line_loss_bp[line].astype(np.float64)
-    served = csr_matrix((np.ones(len(line)), (user, column)), shape=(2 * network.users, len(line)))
-    drawn = csr_matrix((sign, (network.line_station[line], column)), shape=(network.stations, len(line)))
-    limits, bounds = [drawn], [energy]
-    if sold.any():
-        limits, bounds = [drawn, -drawn], [energy, space]
-    if unserved_bp is not None:
-        cost = np.concatenate([cost, np.full(2 * network.users, unserved_bp)])
-        served = hstack([served, identity(2 * network.users)])
-        limits = [hstack([limit, csr_matrix((network.stations, 2 * network.users))]) for limit in limits]
+    wanted = np.concatenate([supplied, sold])
+    refused_bp = _REFUSED_BP if unserved_bp is None else unserved_bp
+    chosen = line - network.line_start[owner[line]] < _FIRST_LINES
+    while True:
+        flow = _solve(user[chosen], station[chosen], sign[chosen], cost[chosen], wanted, energy, space, refused_bp)
+        better = ~chosen & (cost - flow.user_bp[user] + sign * flow.price_bp[station] < -_TOLERANCE_BP)
+        if not better.any():
+            break
+        chosen |= better
+    if unserved_bp is None and flow.unserved > _TOLERANCE_BP:
+        raise AllocationFailed(
+            f"{flow.unserved:.0f} units find no station: give stations more, or units a cost unserved"
+        )
+    return Allocation(flow.loss_bp, flow.price_bp)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Flow:
+    loss_bp: float
+    user_bp: Floats
+    """By user and side: what a unit more would lose."""
+    price_bp: Floats
+    unserved: float
+
+
+def _solve(
+    user: Ints,
+    station: SmallInts,
+    sign: Floats,
+    cost: Floats,
+    wanted: Floats,
+    energy: Floats,
+    space: Floats,
+    refused_bp: float,
+) -> _Flow:
+    """Over the lines given, with a column for the units unserved of each user and side."""
+    users, stations, lines = len(wanted), len(energy), len(user)
+    column = np.arange(lines)
+    served = hstack([csr_matrix((np.ones(lines), (user, column)), shape=(users, lines)), identity(users)])
+    drawn = csr_matrix((sign, (station, column)), shape=(stations, lines + users))
+    both = bool((sign < 0).any())
     solved = linprog(
-        cost,
-        A_ub=vstack(limits, format="csr"),
-        b_ub=np.concatenate(bounds),
+        np.concatenate([cost, np.full(users, refused_bp)]),
+        A_ub=vstack([drawn, -drawn], format="csr") if both else drawn,
+        b_ub=np.concatenate([energy, space]) if both else energy,
         A_eq=served,
-        b_eq=np.concatenate([supplied, sold]),
+        b_eq=wanted,
         method="highs",
     )
     if solved.status != 0:
-        raise AllocationFailed(f"no allocation: {solved.message}; give stations more, or a cost to units unserved")
-    worth = -solved.ineqlin.marginals.reshape(len(limits), network.stations)
-    return Allocation(loss_bp=float(solved.fun), price_bp=worth[0] - worth[1] if len(limits) == 2 else worth[0])
+        raise AllocationFailed(f"the solver gave up: {solved.message}; give stations no less than nothing")
+    worth = -solved.ineqlin.marginals.reshape(-1, stations)
+    return _Flow(
+        loss_bp=float(solved.fun),
+        user_bp=solved.eqlin.marginals,
+        price_bp=worth[0] - worth[1] if both else worth[0],
+        unserved=float(solved.x[lines:].sum()),
+    )
 
 
 def optimum(script: Script, run: Run, rules: Rules | None = None) -> float:

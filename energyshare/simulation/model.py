@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import gc
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,8 +52,9 @@ def simulate(script: Script, policy: Policy, rules: Rules | None = None, record:
     Args:
         record: Takes every step as an event of a scenario, which any dispatcher can perform.
     """
-    model = _Model(script, policy, rules or Rules(), record)
-    model.environment.run()
+    with _without_collection():
+        model = _Model(script, policy, rules or Rules(), record)
+        model.environment.run()
     request = np.array(model.request, dtype=np.int32)
     station = np.array(model.station, dtype=np.int32)
     return Run(
@@ -61,6 +64,19 @@ def simulate(script: Script, policy: Policy, rules: Rules | None = None, record:
         served=np.bincount(request, minlength=len(script.requests)),
         stored_wh=np.array(model.state.stored_wh, dtype=np.int64),
     )
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """A run makes many objects at once and no garbage: to look for it takes as long as the run."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 class _Model:
