@@ -12,25 +12,34 @@ use, so it cannot be below the smallest: no assignment reaches those.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean, stdev
 
 import numpy as np
 from scipy.stats import t as student  # type: ignore[import-untyped]
 
-from energyshare.dispatch.dispatcher import Dispatcher
-from energyshare.dispatch.scenario import Scenario
 from energyshare.errors import EnergyShareError
 from energyshare.simulation.allocation import optimum
 from energyshare.simulation.model import simulate
 from energyshare.simulation.parameters import Parameters
 from energyshare.simulation.policies import LowestLoss, Random
-from energyshare.simulation.replay import Replay, replay
+from energyshare.simulation.replay import Perform, on_reference, replay
 from energyshare.simulation.script import draw_script
 from energyshare.simulation.sweep import Run, sweep
 
-__all__ = ["TABLE_8", "Experiment3", "InvalidRepeats", "PaperRow", "Repeat", "Row", "parameters_of", "replays", "run"]
+__all__ = [
+    "TABLE_8",
+    "Experiment3",
+    "InvalidRepeats",
+    "PaperRow",
+    "Repeat",
+    "Row",
+    "RowReplay",
+    "parameters_of",
+    "replays",
+    "run",
+]
 
 REPLAYED = (0, 3, 6)
 """Rows of 10, 25 and 50 users."""
@@ -91,7 +100,8 @@ class Repeat:
 
     @property
     def ratio(self) -> float:
-        return self.scheduled_loss / self.random_loss
+        """1 where nothing moved."""
+        return self.scheduled_loss / self.random_loss if self.random_units else 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +124,13 @@ class Row:
         return 100 * fmean(repeat.optimum_loss for repeat in self.repeats)
 
     @property
+    def delivered_units(self) -> float:
+        """By lowest loss, of both sides."""
+        return fmean(repeat.scheduled_units for repeat in self.repeats)
+
+    @property
     def loss_ratio(self) -> float:
+        """The mean of the repeats' ratios."""
         return fmean(repeat.ratio for repeat in self.repeats)
 
     @property
@@ -147,9 +163,28 @@ class Row:
             "ours_loss_ratio": self.loss_ratio,
             "ours_loss_ratio_ci95": list(self.loss_ratio_ci95()),
             "optimum_loss_pct": self.optimum_loss_pct,
-            "delivered_units": fmean(repeat.scheduled_units for repeat in self.repeats),
+            "delivered_units": self.delivered_units,
             "random_delivered_units": fmean(repeat.random_units for repeat in self.repeats),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class RowReplay:
+    """A run of a row, performed again by a dispatcher."""
+
+    row: int
+    users: int
+    transfers: int
+    """Units of the run."""
+    difference: str | None
+    """The first transfer that is not the same; None where all are."""
+
+    @property
+    def equal(self) -> bool:
+        return self.difference is None
+
+    def to_json(self) -> dict[str, object]:
+        return {**asdict(self), "equal": self.equal}
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,14 +301,13 @@ def one_repeat(parameters: Parameters, seed: int) -> Repeat:
     )
 
 
-def replays(seed: int, dispatcher_for: Callable[[Scenario], Dispatcher]) -> dict[PaperRow, Replay]:
+def replays(seed: int, perform: Perform = on_reference) -> Iterator[RowReplay]:
     """The first repeat of a row of 10, of 25 and of 50 users, performed again by a dispatcher."""
-    made = {}
     for number in REPLAYED:
         parameters = parameters_of(TABLE_8[number])
         script = draw_script(parameters, _seed(seed, number, 0))
-        made[TABLE_8[number]] = replay(script, parameters.rules, dispatcher_for)
-    return made
+        made = replay(script, parameters.rules, perform)
+        yield RowReplay(number, parameters.users, made.transfers, made.difference)
 
 
 def _seed(seed: int, row: int, repeat: int) -> int:

@@ -6,16 +6,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import zip_longest
 
-from energyshare.dispatch.dispatcher import Dispatcher, UnitTransfer
+from energyshare.dispatch.dispatcher import UnitTransfer
 from energyshare.dispatch.rules import Rules
-from energyshare.dispatch.scenario import UNIT_WH, Event, Scenario, ScenarioLine, ScenarioStation, reference_for, run
+from energyshare.dispatch.scenario import (
+    UNIT_WH,
+    Event,
+    Outcome,
+    Scenario,
+    ScenarioLine,
+    ScenarioStation,
+    reference_for,
+    run,
+)
 from energyshare.errors import EnergyShareError
 from energyshare.simulation.model import Run, simulate
 from energyshare.simulation.policies import LowestLoss
 from energyshare.simulation.script import SERVICES, Script
 from energyshare.simulation.state import ACQUIRE, SUPPLY, State
 
-__all__ = ["Replay", "ReplayError", "replay", "scenario_of"]
+__all__ = ["Perform", "Replay", "ReplayError", "on_reference", "replay", "scenario_of"]
 
 
 class ReplayError(EnergyShareError):
@@ -36,13 +45,17 @@ class Replay:
         return self.difference is None
 
 
-def replay(
-    script: Script, rules: Rules | None = None, dispatcher_for: Callable[[Scenario], Dispatcher] = reference_for
-) -> Replay:
-    """Run a script with the lowest loss, and let a dispatcher perform every step of it.
+Perform = Callable[[Scenario], Outcome]
+"""Sets up a scenario's stations, lines and rights on a dispatcher, which assigns by itself, and runs its events."""
 
-    Args:
-        dispatcher_for: Sets up a scenario's stations, lines and rights. It assigns stations by itself.
+
+def on_reference(scenario: Scenario) -> Outcome:
+    """What the reference dispatcher makes of a scenario."""
+    return run(scenario, reference_for(scenario))
+
+
+def replay(script: Script, rules: Rules | None = None, perform: Perform = on_reference) -> Replay:
+    """Run a script with the lowest loss, and have every step of it performed again.
 
     Raises:
         ReplayError: The amounts are not whole units of a scenario.
@@ -51,7 +64,7 @@ def replay(
     steps: list[Event] = []
     made = simulate(script, LowestLoss(script.network), rules, record=steps)
     scenario = scenario_of(script, steps, rules)
-    outcome = run(scenario, dispatcher_for(scenario))
+    outcome = perform(scenario)
     expected = _transfers(script, made)
     for number, (ours, theirs) in enumerate(zip_longest(expected, outcome.transfers)):
         if ours != theirs:
