@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+import highspy
 import numpy as np
-from scipy.optimize import linprog  # type: ignore[import-untyped]
-from scipy.sparse import csr_matrix, hstack, identity, vstack  # type: ignore[import-untyped]
+import numpy.typing as npt
 
 from energyshare.dispatch.rules import MAX_LOSS_BP, Rules, admits, level, run_length
 from energyshare.errors import EnergyShareError
 from energyshare.simulation.model import Run
-from energyshare.simulation.script import SERVICES, Floats, Ints, Network, Script, SmallInts
+from energyshare.simulation.script import SERVICES, Floats, Ints, Network, Script
 from energyshare.simulation.state import ACQUIRE, SUPPLY
 
-__all__ = ["Allocation", "AllocationFailed", "allocate", "optimum", "usable_units"]
+__all__ = ["Allocation", "AllocationFailed", "Allocator", "optimum", "usable_units"]
 
 
 _FIRST_LINES = 12
@@ -58,92 +59,92 @@ def usable_units(side: int, stored_wh: Ints, capacity_wh: Ints, rules: Rules) ->
     return np.array(units, dtype=np.int64)
 
 
-def allocate(
-    network: Network,
-    supplied: Floats,
-    sold: Floats,
-    energy: Floats,
-    space: Floats,
-    unserved_bp: float | None = None,
-) -> Allocation:
-    """Serve all users at the least loss, whenever they come: what stations hold is shared, and what is sold to a
-    station others can draw from it.
+class Allocator:
+    """The flow problem of one network, solved again and again as demand and stations change.
 
-    Args:
-        supplied: Units, by user.
-        sold: Units, by user.
-        energy: Units that a station can supply beyond those it acquires.
-        space: Units that a station can acquire beyond those it supplies.
-        unserved_bp: What a unit costs that is not served; None where all must be.
-
-    Raises:
-        AllocationFailed: They cannot all be served.
+    Each solution starts from the one before. Lines join the problem where prices say that they could lower the loss.
     """
-    owner = np.repeat(np.arange(network.users), np.diff(network.line_start))
-    lines = [np.flatnonzero(wanted[owner] > 0) for wanted in (supplied, sold)]
-    line = np.concatenate(lines)
-    sign = np.repeat([1.0, -1.0], [len(side) for side in lines])
-    user = owner[line] + np.where(sign > 0, 0, network.users)
-    station = network.line_station[line]
-    cost = network.line_loss_bp[line].astype(np.float64)
-    wanted = np.concatenate([supplied, sold])
-    refused_bp = _REFUSED_BP if unserved_bp is None else unserved_bp
-    chosen = line - network.line_start[owner[line]] < _FIRST_LINES
-    while True:
-        flow = _solve(user[chosen], station[chosen], sign[chosen], cost[chosen], wanted, energy, space, refused_bp)
-        better = ~chosen & (cost - flow.user_bp[user] + sign * flow.price_bp[station] < -_TOLERANCE_BP)
-        if not better.any():
-            break
-        chosen |= better
-    if unserved_bp is None and flow.unserved > _TOLERANCE_BP:
-        raise AllocationFailed(
-            f"{flow.unserved:.0f} units find no station: give stations more, or units a cost unserved"
+
+    def __init__(self, network: Network, unserved_bp: float | None = None) -> None:
+        """
+        Args:
+            unserved_bp: What a unit costs that is not served; None where all must be.
+        """
+        self._must_serve = unserved_bp is None
+        self._parties = 2 * network.users
+        owner = np.repeat(np.arange(network.users), np.diff(network.line_start))
+        line = np.arange(len(owner))
+        # Of supply, then of sales.
+        self._party = np.concatenate([owner, owner + network.users])
+        self._station = np.tile(network.line_station, 2)
+        self._sign = np.repeat([1.0, -1.0], len(line))
+        self._cost = np.tile(network.line_loss_bp.astype(np.float64), 2)
+        self._first = np.tile(line - network.line_start[owner] < _FIRST_LINES, 2)
+        self._joined = np.zeros(2 * len(line), dtype=np.bool_)
+        self._rows = np.arange(self._parties + network.stations, dtype=np.int32)
+        self._solver: Any = highspy.Highs()  # type: ignore[no-untyped-call]
+        self._solver.setOptionValue("output_flag", False)
+        self._solver.setOptionValue("threads", 1)
+        nothing = np.zeros(len(self._rows))
+        self._solver.addRows(len(self._rows), nothing, nothing, 0, nothing.astype(np.int32), [], [])
+        self._add(
+            np.full(self._parties, _REFUSED_BP if unserved_bp is None else unserved_bp),
+            np.arange(self._parties),
+            np.arange(self._parties),
+            np.ones(self._parties),
         )
-    return Allocation(flow.loss_bp, flow.price_bp)
 
+    def allocate(self, supplied: Floats, sold: Floats, energy: Floats, space: Floats) -> Allocation:
+        """Serve all users at the least loss, whenever they come: what stations hold is shared, and what is sold to a
+        station others can draw from it.
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Flow:
-    loss_bp: float
-    user_bp: Floats
-    """By user and side: what a unit more would lose."""
-    price_bp: Floats
-    unserved: float
+        Args:
+            supplied: Units, by user.
+            sold: Units, by user.
+            energy: Units that a station can supply beyond those it acquires.
+            space: Units that a station can acquire beyond those it supplies.
 
+        Raises:
+            AllocationFailed: They cannot all be served, and must be.
+        """
+        wanted = np.concatenate([supplied, sold])
+        lower, upper = np.concatenate([wanted, -space]), np.concatenate([wanted, energy])
+        self._solver.changeRowsBounds(len(self._rows), self._rows, lower, upper)
+        asked = wanted[self._party] > 0
+        self._join(self._first & asked)
+        while True:
+            self._solver.run()
+            if self._solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+                raise AllocationFailed("the solver gave up: give stations no less than nothing")
+            solution = self._solver.getSolution()
+            worth = np.array(solution.row_dual)
+            loss = self._cost - worth[self._party] - self._sign * worth[self._parties + self._station]
+            better = asked & (loss < -_TOLERANCE_BP)
+            if not self._join(better):
+                break
+        unserved = sum(solution.col_value[: self._parties])
+        if self._must_serve and unserved > _TOLERANCE_BP:
+            raise AllocationFailed(
+                f"{unserved:.0f} units find no station: give stations more, or units unserved a cost"
+            )
+        return Allocation(loss_bp=self._solver.getObjectiveValue(), price_bp=-worth[self._parties :])
 
-def _solve(
-    user: Ints,
-    station: SmallInts,
-    sign: Floats,
-    cost: Floats,
-    wanted: Floats,
-    energy: Floats,
-    space: Floats,
-    refused_bp: float,
-) -> _Flow:
-    """Over the lines given, with a column for the units unserved of each user and side."""
-    users, stations, lines = len(wanted), len(energy), len(user)
-    column = np.arange(lines)
-    served = hstack([csr_matrix((np.ones(lines), (user, column)), shape=(users, lines)), identity(users)])
-    drawn = csr_matrix((sign, (station, column)), shape=(stations, lines + users))
-    both = bool((sign < 0).any())
-    solved = linprog(
-        np.concatenate([cost, np.full(users, refused_bp)]),
-        A_ub=vstack([drawn, -drawn], format="csr") if both else drawn,
-        b_ub=np.concatenate([energy, space]) if both else energy,
-        A_eq=served,
-        b_eq=wanted,
-        method="highs",
-    )
-    if solved.status != 0:
-        raise AllocationFailed(f"the solver gave up: {solved.message}; give stations no less than nothing")
-    worth = -solved.ineqlin.marginals.reshape(-1, stations)
-    return _Flow(
-        loss_bp=float(solved.fun),
-        user_bp=solved.eqlin.marginals,
-        price_bp=worth[0] - worth[1] if both else worth[0],
-        unserved=float(solved.x[lines:].sum()),
-    )
+    def _join(self, lines: npt.NDArray[np.bool_]) -> bool:
+        """Take lines into the problem; False where all are in it already."""
+        new = np.flatnonzero(lines & ~self._joined)
+        self._joined[new] = True
+        rows = np.stack([self._party[new], self._parties + self._station[new]], axis=1)
+        signs = np.stack([np.ones(len(new)), self._sign[new]], axis=1)
+        self._add(self._cost[new], 2 * np.arange(len(new)), rows.ravel(), signs.ravel())
+        return len(new) > 0
+
+    def _add(self, cost: Floats, start: Ints, row: Ints, value: Floats) -> None:
+        columns = len(cost)
+        if columns:
+            low, high = np.zeros(columns), np.full(columns, np.inf)
+            self._solver.addCols(
+                columns, cost, low, high, len(row), start.astype(np.int32), row.astype(np.int32), value
+            )
 
 
 def optimum(script: Script, run: Run, rules: Rules | None = None) -> float:
@@ -167,4 +168,6 @@ def optimum(script: Script, run: Run, rules: Rules | None = None) -> float:
         for side in (SUPPLY, ACQUIRE)
     )
     charged = np.bincount(script.charge_station, minlength=network.stations)
-    return allocate(network, supplied, sold, energy + charged, space).loss_bp / run.delivered_units / MAX_LOSS_BP
+    return (
+        Allocator(network).allocate(supplied, sold, energy + charged, space).loss_bp / run.delivered_units / MAX_LOSS_BP
+    )

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from energyshare.dispatch.rules import MAX_LOSS_BP
-from energyshare.simulation.allocation import allocate, usable_units
+from energyshare.simulation.allocation import Allocator, usable_units
 from energyshare.simulation.parameters import Parameters
 from energyshare.simulation.script import SECOND_US, Floats, Network, draw_requests
 from energyshare.simulation.state import ACQUIRE, SUPPLY, State
@@ -39,6 +39,7 @@ class PriceGuided:
         self._parameters = parameters
         self._lines = network.lines()
         self._rng = np.random.default_rng(seed)
+        self._allocator = Allocator(network, UNSERVED_BP)
         self._futures = futures
         self._horizon_us = parameters.horizon_s * SECOND_US
         self._period_us = max(1, self._horizon_us // solutions)
@@ -67,7 +68,5 @@ class PriceGuided:
             np.add.at(wanted, (future.side, future.user), future.units)
             wanted[side, user] += units
             supplied, sold = wanted
-            prices += allocate(
-                network, supplied, sold, energy + charged, space.astype(np.float64), UNSERVED_BP
-            ).price_bp
+            prices += self._allocator.allocate(supplied, sold, energy + charged, space.astype(np.float64)).price_bp
         return prices / self._futures

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
 from energyshare.dispatch.rules import Rules
-from energyshare.simulation.allocation import AllocationFailed, allocate, optimum, usable_units
+from energyshare.simulation.allocation import AllocationFailed, Allocator, optimum, usable_units
 from energyshare.simulation.model import Run, simulate
 from energyshare.simulation.parameters import Parameters
 from energyshare.simulation.policies import LowestLoss, Random
@@ -122,7 +122,7 @@ def test_a_price_is_what_a_unit_more_would_save() -> None:
     script, _ = one_station_each()
     users = np.array([10.0, 10.0])
 
-    scarce = allocate(script.network, users, np.zeros(2), np.array([5.0, 20.0]), np.zeros(2))
+    scarce = Allocator(script.network).allocate(users, np.zeros(2), np.array([5.0, 20.0]), np.zeros(2))
 
     assert scarce.loss_bp == pytest.approx(10 * 101 + 5 * 100 + 5 * 4_100)
     assert scarce.price_bp == pytest.approx([4_000, 0])
@@ -131,7 +131,9 @@ def test_a_price_is_what_a_unit_more_would_save() -> None:
 def test_what_is_sold_to_a_station_can_be_drawn_from_it() -> None:
     script, _ = one_station_each()
 
-    allocated = allocate(script.network, np.array([4.0, 0]), np.array([0, 4.0]), np.zeros(2), np.array([9.0, 9.0]))
+    allocated = Allocator(script.network).allocate(
+        np.array([4.0, 0]), np.array([0, 4.0]), np.zeros(2), np.array([9.0, 9.0])
+    )
 
     assert allocated.loss_bp == pytest.approx(4 * 100 + 4 * 100)
 
@@ -140,13 +142,15 @@ def test_more_than_there_is_cannot_be_allocated() -> None:
     script, _ = one_station_each()
 
     with pytest.raises(AllocationFailed, match="10 units find no station"):
-        allocate(script.network, np.array([20.0, 0]), np.zeros(2), np.array([5.0, 5.0]), np.zeros(2))
+        Allocator(script.network).allocate(np.array([20.0, 0]), np.zeros(2), np.array([5.0, 5.0]), np.zeros(2))
 
 
 def test_unserved_units_cost_what_they_are_said_to() -> None:
     script, _ = one_station_each()
 
-    allocated = allocate(script.network, np.array([20.0, 0]), np.zeros(2), np.array([5.0, 5.0]), np.zeros(2), 10_000)
+    allocated = Allocator(script.network, 10_000).allocate(
+        np.array([20.0, 0]), np.zeros(2), np.array([5.0, 5.0]), np.zeros(2)
+    )
 
     assert allocated.loss_bp == pytest.approx(5 * 100 + 5 * 101 + 10 * 10_000)
 
