@@ -29,7 +29,7 @@ USERS_PER_STATION = 100
 LINES_PER_USER = 20
 SEED = 1
 CAPACITY = 1.5
-CAPACITIES = (3.0, 1.5, 1.2, 1.05, 0.9)
+CAPACITIES = (3.0, 1.5, 1.05, 0.9, 0.3)
 """Energy stored over energy asked for, of the largest network."""
 
 MODEL_USERS = 30_000
