@@ -440,23 +440,25 @@ class _LowestLoss:
 
     def __init__(self, network: Network) -> None:
         self._network = network
-        self._lines: dict[int, list[tuple[int, int]]] = {}
+        self._lines: dict[int, tuple[list[int], list[int]]] = {}
+        """By user: losses and stations."""
 
     def choose(self, state: State, user: int, side: int, units: int, now_us: int) -> int | None:
-        return best(self._of(user), state.flags[side])
+        losses, stations = self._of(user)
+        return best(zip(losses, stations, strict=True), state.flags[side])
 
     def line(self, user: int, station: int) -> int:
         """The number of the line between them."""
-        stations = [end for _, end in self._of(user)]
+        _, stations = self._of(user)
         return int(self._network.line_start[user]) + stations.index(station)
 
-    def _of(self, user: int) -> list[tuple[int, int]]:
+    def _of(self, user: int) -> tuple[list[int], list[int]]:
         lines = self._lines.get(user)
         if lines is None:
             network = self._network
             own = slice(network.line_start[user], network.line_start[user + 1])
-            pairs = zip(network.line_loss_bp[own].tolist(), network.line_station[own].tolist(), strict=True)
-            lines = self._lines[user] = list(pairs)
+            lines = network.line_loss_bp[own].tolist(), network.line_station[own].tolist()
+            self._lines[user] = lines
         return lines
 
 
