@@ -176,11 +176,13 @@ def test_more_lines_than_stations_are_refused() -> None:
 
 def test_a_hundred_thousand_users_take_a_tenth_of_what_a_million_may() -> None:
     program = (
-        "import json; from energyshare.simulation import engine;"
-        "print(json.dumps(engine.run(100_000, 1_000, 20, seed=1).to_json()))"
+        "import json, time; from energyshare.simulation import engine; begun = time.process_time();"
+        "report = engine.run(100_000, 1_000, 20, seed=1);"
+        "print(json.dumps({**report.to_json(), 'processor': time.process_time() - begun}))"
     )
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
     report = json.loads(done.stdout)
     assert report["delivered_units"] > 1_000_000
-    assert report["seconds"] < 6
+    # What others do on the machine is no fault of ours.
+    assert report["processor"] < 6
     assert report["peak_rss_bytes"] < 0.6e9
