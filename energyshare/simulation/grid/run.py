@@ -1,10 +1,11 @@
 """A week on a real grid: users draw from stations what they lack, sell what they have left, and the grid carries it.
 
 In every quarter of an hour a user who lacks whole units applies for them, one who has them left sells them, and the
-grid above serves the rest. Users take turns in an order drawn by the seed. A turn is a connection of up to k units;
-connections of one turn overlap, so that each counts against the reserve of those after it. Admission and the end of
-connections are `energyshare.dispatch.rules`. A station reports itself at the end of a quarter of an hour, which is when
-a cleared flag returns. Once all is assigned, the power flow of every time step says what was lost.
+grid above serves the rest. All do so at an even pace: a user's connections, of up to k units each, follow one another
+through the quarter of an hour, the first at a moment drawn by the seed, and a connection lasts until the user's next
+one or the end. So users overlap, and each counts for the reserve of those after it. Who is admitted and what ends a
+connection is for `energyshare.dispatch.rules` to say. A station reports itself at the start of a quarter of an hour,
+which is when a cleared flag returns. Once all is assigned, the power flow of every time step says what was lost.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ __all__ = ["GridRun", "Progress", "Served", "balance_of", "grid_loss_wh", "run",
 Progress = Callable[[int, int], None]
 """Told the time steps done and all of them."""
 
+REPORTS_PER_STEP = 15
+"""A station reports itself once a minute."""
 ROUNDED_WH = 3
 """What rounding four accounts to whole watt-hours may come to."""
 
@@ -141,31 +144,24 @@ def serve(
 
     for step, net_wh in enumerate(case.net_wh.tolist()):
         policy.begin(step)
-        stations.report()
-        waiting = [
-            (user, Service.SUPPLY if net > 0 else Service.ACQUIRE, abs(net) // rules.unit_wh)
-            for user, net in enumerate(net_wh)
-            if abs(net) >= rules.unit_wh
-        ]
-        order.shuffle(waiting)
-        while waiting:
-            again = []
-            for user, service, units in waiting:
+        reports = 0
+        for moment, user, service, units in _applications(net_wh, rules, order):
+            if moment * REPORTS_PER_STEP >= reports:
+                stations.report()
+                reports = 1 + int(moment * REPORTS_PER_STEP)
+            while units:
                 lines = policy.lines(user, service)
-                station = stations.connect(service, lines)
+                station = stations.connect(user, service, lines)
                 if station is None:
                     unserved += units
-                    continue
+                    break
                 drawn = stations.draw(service, station, units)
                 energy = drawn * rules.unit_wh
+                units -= drawn
                 connections += 1
                 charged += energy * _charged_bp(lines, station)
                 moved[service][step, station] += energy
                 policy.moved(station, service, energy)
-                if units > drawn:
-                    again.append((user, service, units - drawn))
-            stations.close_all()
-            waiting = again
         stored[step + 1] = stations.end_step()
         progress(step + 1, case.steps)
 
@@ -180,13 +176,25 @@ def serve(
     )
 
 
+def _applications(net_wh: Sequence[int], rules: Rules, order: random.Random) -> list[tuple[float, int, Service, int]]:
+    """Moment (of 1), user, side and units of each connection that is applied for in a time step, in order."""
+    made = []
+    for user, net in enumerate(net_wh):
+        service, units = (Service.SUPPLY if net > 0 else Service.ACQUIRE), abs(net) // rules.unit_wh
+        count = -(-units // rules.k)
+        phase = order.random()
+        for number in range(count):
+            made.append(((number + phase) / count, user, service, min(rules.k, units - number * rules.k)))
+    return sorted(made)
+
+
 def _charged_bp(lines: Sequence[tuple[int, int]], station: int) -> int:
     loss = next(loss for loss, named in lines if named == station)
     return min(max(loss, 0), MAX_LOSS_BP)
 
 
 class _Stations:
-    """The station list of a grid."""
+    """The station list of a grid, and who is connected to whom."""
 
     def __init__(self, case: Case, rules: Rules, efficiency: Efficiency) -> None:
         self.storages = [
@@ -195,45 +203,60 @@ class _Stations:
         ]
         self._rules = rules
         self._flags = {service: [False] * len(self.storages) for service in Service}
-        self._connected = {service: [0] * len(self.storages) for service in Service}
+        self._connected: dict[Service, list[set[int]]] = {
+            service: [set() for _ in self.storages] for service in Service
+        }
+        """Users, by station."""
+        self._station_of: dict[int, int] = {}
 
     def report(self) -> None:
-        """Each station that would admit a user says so, and each that would not, too."""
-        rules = self._rules
+        """Each station says whether it would admit a user."""
         for service, flags in self._flags.items():
-            flags[:] = [admits(storage.room(service), 0, rules.reserve_wh, rules.unit_wh) for storage in self.storages]
+            flags[:] = [self._admits(service, station) for station in range(len(flags))]
 
-    def connect(self, service: Service, lines: Sequence[tuple[int, int]]) -> int | None:
-        """Assign a station; clears the flag of each that fails its own check. None where none is left."""
-        rules, flags, connected = self._rules, self._flags[service], self._connected[service]
+    def connect(self, user: int, service: Service, lines: Sequence[tuple[int, int]]) -> int | None:
+        """End the user's connection, if there is one, and assign a station; None where none is left.
+
+        Clears the flag of each station that fails its own check.
+        """
+        if user in self._station_of:
+            self._connected[service][self._station_of.pop(user)].discard(user)
+        flags = self._flags[service]
         while (station := best(lines, flags)) is not None:
-            if admits(self.storages[station].room(service), connected[station], rules.reserve_wh, rules.unit_wh):
-                connected[station] += 1
+            if self._admits(service, station):
+                self._connected[service][station].add(user)
+                self._station_of[user] = station
                 return station
             flags[station] = False
         return None
 
     def draw(self, service: Service, station: int, units: int) -> int:
-        """Move units on a new connection until it ends. Returns how many."""
-        rules, storage, connected = self._rules, self.storages[station], self._connected[service]
-        limit = min(units, rules.k)
-        drawn = run_length(storage.room(service), connected[station], rules.reserve_wh, rules.unit_wh, limit)
+        """Move up to k of a connection's units, until the station ends it. Returns how many."""
+        rules, storage, connected = self._rules, self.storages[station], self._connected[service][station]
+        limit = min(units, rules.k, storage.power_left(service) // rules.unit_wh)
+        drawn = run_length(storage.level(service), len(connected), rules.reserve_wh, rules.unit_wh, limit)
         storage.move(service, drawn * rules.unit_wh)
-        if ended_by(storage.room(service), connected[station], rules.reserve_wh, drawn, rules.k) is End.STATION:
+        if ended_by(storage.level(service), len(connected), rules.reserve_wh, drawn, rules.k) is End.STATION:
             self._flags[service][station] = False
-            connected[station] = 0
+            connected.clear()
         return drawn
 
-    def close_all(self) -> None:
-        """End every connection."""
-        for connected in self._connected.values():
-            connected[:] = [0] * len(connected)
-
     def end_step(self) -> list[int]:
-        """Let what moved reach the cells. Returns what each then stores."""
+        """End every connection and let what moved reach the cells. Returns what each station then stores."""
+        for user, station in self._station_of.items():
+            for sides in self._connected.values():
+                sides[station].discard(user)
+        self._station_of.clear()
         for storage in self.storages:
             storage.end_step()
         return [storage.stored_wh for storage in self.storages]
+
+    def _admits(self, service: Service, station: int) -> bool:
+        """The rule on what the cells hold; a converter at its limit takes nobody either."""
+        storage, rules = self.storages[station], self._rules
+        connected = len(self._connected[service][station])
+        passes = admits(storage.level(service), connected, rules.reserve_wh, rules.unit_wh)
+        return passes and storage.power_left(service) >= rules.unit_wh
 
 
 def grid_loss_wh(flow: Flow) -> float:

@@ -47,18 +47,21 @@ class Storage:
         self.lost_wh = 0
         """In conversion, so far."""
 
-    def room(self, service: Service) -> int:
-        """What can still be given or taken at the grid in this time step."""
+    def level(self, service: Service) -> int:
+        """What the cells can still give or take, as the grid sees it."""
         if service is Service.SUPPLY:
-            deliverable = self.stored_wh * self.efficiency.discharge_bp // WHOLE_BP
-            return min(deliverable, self.power_wh) - self.net_wh
-        acceptable = (self.capacity_wh - self.stored_wh) * WHOLE_BP // self.efficiency.charge_bp
-        return min(acceptable, self.power_wh) + self.net_wh
+            return self.stored_wh * self.efficiency.discharge_bp // WHOLE_BP - self.net_wh
+        return (self.capacity_wh - self.stored_wh) * WHOLE_BP // self.efficiency.charge_bp + self.net_wh
+
+    def power_left(self, service: Service) -> int:
+        """What the converter still lets through in this time step."""
+        return self.power_wh - (self.net_wh if service is Service.SUPPLY else -self.net_wh)
 
     def move(self, service: Service, energy_wh: int) -> None:
-        """Give to or take from the grid. Raises GridError for more than there is room for."""
-        if not 0 <= energy_wh <= self.room(service):
-            raise GridError(f"{energy_wh} Wh cannot pass where there is room for {self.room(service)}")
+        """Give to or take from the grid. Raises GridError for more than cells and converter can."""
+        most = min(self.level(service), self.power_left(service))
+        if not 0 <= energy_wh <= most:
+            raise GridError(f"{energy_wh} Wh cannot pass a storage: state 0 to {most}")
         self.net_wh += energy_wh if service is Service.SUPPLY else -energy_wh
 
     def end_step(self) -> None:
