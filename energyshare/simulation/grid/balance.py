@@ -15,7 +15,7 @@ class BalanceBroken(GridError):
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """Accounts of a run, in watt-hours. Each is kept by itself, but imports, which follow from the others."""
+    """Accounts of a run, in watt-hours. Imports follow from the others and are held to what the source gave."""
 
     pv_wh: int
     imported_wh: int

@@ -48,6 +48,11 @@ class Site:
     power_w: int
     """At the grid, in either direction."""
 
+    @property
+    def step_wh(self) -> int:
+        """The most that passes in a time step."""
+        return int(self.power_w * STEP_H)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Case:
@@ -56,6 +61,7 @@ class Case:
     name: str
     source: str
     """Where the grid is from."""
+    season: Season
     grid: Grid
     unit_wh: int
     """The unit of energy that suits the grid's users."""
@@ -110,6 +116,7 @@ def read_case(name: str, season: Season = Season.SUMMER, days: int = MAX_DAYS) -
     return Case(
         name=name,
         source=made["source"],
+        season=season,
         grid=_grid(made),
         unit_wh=made["unit_wh"],
         sites=tuple(Site(**site) for site in made["stations"]),

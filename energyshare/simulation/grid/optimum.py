@@ -10,25 +10,23 @@ flow. Both leave out reserves and whole units, so that they can only be lower fo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import ModuleType
 from typing import Any
 
+import clarabel  # type: ignore[import-untyped]
 import numpy as np
-import numpy.typing as npt
+from scipy import sparse  # type: ignore[import-untyped]
 
+from energyshare.physical.storage import WHOLE_BP
 from energyshare.simulation.grid.case import STEP_H, Case
 from energyshare.simulation.grid.flow import solve
-from energyshare.simulation.grid.network import FloatArray, GridError, IntArray
+from energyshare.simulation.grid.network import ComplexArray, FloatArray, GridError, IntArray
 from energyshare.simulation.grid.run import GridRun, Progress, grid_loss_wh
-from energyshare.simulation.grid.storage import WHOLE_BP
 
 __all__ = ["NoOptimum", "step_optimum", "week_optimum"]
 
-Complex = npt.NDArray[np.complex128]
-
 
 class NoOptimum(GridError):
-    """The solver is not installed, or did not come to an end."""
+    """The solver did not come to an end."""
 
 
 def step_optimum(
@@ -52,11 +50,11 @@ def step_optimum(
 def _limits(run: GridRun) -> tuple[IntArray, IntArray]:
     """What each station could give and take in each time step, in watt-hours at the grid."""
     capacity = np.array([site.capacity_wh for site in run.case.sites])
-    power = np.array([int(site.power_w * STEP_H) for site in run.case.sites])
+    power = np.array([site.step_wh for site in run.case.sites])
     stored = run.served.stored_wh[:-1]
     return (
-        np.minimum(stored * run.efficiency.discharge_bp // WHOLE_BP, power),
-        np.minimum((capacity - stored) * WHOLE_BP // run.efficiency.charge_bp, power),
+        np.minimum(-(-stored * run.efficiency.discharge_bp // WHOLE_BP), power),
+        np.minimum(-(-(capacity - stored) * WHOLE_BP // run.efficiency.charge_bp), power),
     )
 
 
@@ -68,7 +66,6 @@ class _BranchFlow:
     """
 
     def __init__(self, case: Case, base_va: float) -> None:
-        sparse, clarabel = _sparse(), _clarabel()
         grid, stations = case.grid, len(case.sites)
         branches, upper = grid.nodes - 1, grid.parents[1:] - 1
         z = grid.z_ohm[1:] * base_va / grid.nominal_v**2
@@ -114,11 +111,11 @@ class _BranchFlow:
                 clarabel.NonnegativeConeT(linear - equalities),
                 *(clarabel.SecondOrderConeT(4) for _ in range(branches)),
             ],
-            _settings(clarabel),
+            _settings(),
         )
 
     def least_loss_w(
-        self, demand_va: Complex, moved_wh: tuple[int, int], limits_wh: tuple[IntArray, IntArray]
+        self, demand_va: ComplexArray, moved_wh: tuple[int, int], limits_wh: tuple[IntArray, IntArray]
     ) -> float:
         """
         Args:
@@ -139,7 +136,6 @@ def week_optimum(run: GridRun) -> float:
 
     Stations begin as in the run, and in every time step supply and acquire together what they did in it.
     """
-    sparse, clarabel = _sparse(), _clarabel()
     case, served, efficiency = run.case, run.served, run.efficiency
     steps, stations = served.supplied_wh.shape
     width = steps * stations
@@ -179,7 +175,7 @@ def week_optimum(run: GridRun) -> float:
     )
     stored = np.zeros(width)
     stored[:stations] = served.stored_wh[0]
-    power = np.tile([site.power_w * STEP_H for site in case.sites], steps)
+    power = np.tile([site.step_wh for site in case.sites], steps)
     capacity = np.tile([site.capacity_wh for site in case.sites], steps)
     zeros = np.zeros(width)
     totals = (served.supplied_wh.sum(axis=1), served.acquired_wh.sum(axis=1))
@@ -191,14 +187,14 @@ def week_optimum(run: GridRun) -> float:
         matrix,
         right,
         [clarabel.ZeroConeT(equalities), clarabel.NonnegativeConeT(len(right) - equalities)],
-        _settings(clarabel),
+        _settings(),
     )
     _solved(solver)
     net_wh = np.array(solver.get_solution().x[:width]).reshape(steps, stations) * 1_000
     return grid_loss_wh(solve(case.grid, demand - case.at_nodes(net_wh, case.station_nodes)))
 
 
-def _settings(clarabel: ModuleType) -> Any:
+def _settings() -> Any:
     settings = clarabel.DefaultSettings()
     settings.verbose = False
     # The right side of a program is exchanged from one time step to the next.
@@ -215,17 +211,3 @@ def _solved(solver: Any) -> float:
     if str(solution.status) not in ("Solved", "AlmostSolved"):
         raise NoOptimum(f"no optimum was found ({solution.status}): compare fewer days or another grid")
     return float(solution.obj_val)
-
-
-def _sparse() -> Any:
-    from scipy import sparse
-
-    return sparse
-
-
-def _clarabel() -> ModuleType:
-    try:
-        import clarabel
-    except ModuleNotFoundError as error:
-        raise NoOptimum("the optimum needs the solver Clarabel: pip install clarabel") from error
-    return clarabel

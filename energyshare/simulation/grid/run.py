@@ -18,13 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from energyshare.dispatch.rules import MAX_LOSS_BP, End, Rules, Service, admits, best, ended_by, run_length
+from energyshare.dispatch.rules import MAX_LOSS_BP, Rules, Service
 from energyshare.simulation.grid.balance import Balance, BalanceBroken
 from energyshare.simulation.grid.case import STEP_H, Case
 from energyshare.simulation.grid.flow import Flow, solve
 from energyshare.simulation.grid.network import GridError, IntArray
 from energyshare.simulation.grid.policy import LineLosses, PolicyName, make_policy
-from energyshare.simulation.grid.storage import Efficiency, Storage
+from energyshare.simulation.grid.stations import Efficiency, StationList
 
 __all__ = ["GridRun", "Progress", "Served", "balance_of", "grid_loss_wh", "run", "serve"]
 
@@ -45,7 +45,6 @@ class Served:
     acquired_wh: IntArray
     stored_wh: IntArray
     """In the cells, before each time step and after the last."""
-    conversion_loss_wh: int
     connections: int
     unserved_units: int
     """That users applied for and no station had."""
@@ -54,7 +53,13 @@ class Served:
 
     @property
     def net_wh(self) -> IntArray:
+        """Given less taken."""
         return self.supplied_wh - self.acquired_wh
+
+    @property
+    def conversion_wh(self) -> IntArray:
+        """Lost between grid and cells, by time step."""
+        return np.asarray(-np.diff(self.stored_wh, axis=0).sum(axis=1) - self.net_wh.sum(axis=1))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,6 +88,7 @@ class GridRun:
         return {
             "grid": self.case.name,
             "source": self.case.source,
+            "season": self.case.season.value,
             "policy": self.policy.value,
             "seed": self.seed,
             "steps": self.case.steps,
@@ -135,11 +141,11 @@ def serve(
     if not case.sites:
         raise GridError(f"grid {case.name} has no storage: choose one that has")
     order = random.Random(seed)
-    stations = _Stations(case, rules, efficiency)
+    stations = StationList(case, rules, efficiency)
     shape = (case.steps, len(case.sites))
     moved = {service: np.zeros(shape, np.int64) for service in Service}
     stored = np.zeros((case.steps + 1, len(case.sites)), np.int64)
-    stored[0] = [storage.stored_wh for storage in stations.storages]
+    stored[0] = stations.stored_wh
     connections = unserved = charged = 0
 
     for step, net_wh in enumerate(case.net_wh.tolist()):
@@ -169,7 +175,6 @@ def serve(
         supplied_wh=moved[Service.SUPPLY],
         acquired_wh=moved[Service.ACQUIRE],
         stored_wh=stored,
-        conversion_loss_wh=sum(storage.lost_wh for storage in stations.storages),
         connections=connections,
         unserved_units=unserved,
         charged_loss_wh=charged // MAX_LOSS_BP,
@@ -193,72 +198,6 @@ def _charged_bp(lines: Sequence[tuple[int, int]], station: int) -> int:
     return min(max(loss, 0), MAX_LOSS_BP)
 
 
-class _Stations:
-    """The station list of a grid, and who is connected to whom."""
-
-    def __init__(self, case: Case, rules: Rules, efficiency: Efficiency) -> None:
-        self.storages = [
-            Storage(site.capacity_wh, int(site.power_w * STEP_H), site.capacity_wh // 2, efficiency)
-            for site in case.sites
-        ]
-        self._rules = rules
-        self._flags = {service: [False] * len(self.storages) for service in Service}
-        self._connected: dict[Service, list[set[int]]] = {
-            service: [set() for _ in self.storages] for service in Service
-        }
-        """Users, by station."""
-        self._station_of: dict[int, int] = {}
-
-    def report(self) -> None:
-        """Each station says whether it would admit a user."""
-        for service, flags in self._flags.items():
-            flags[:] = [self._admits(service, station) for station in range(len(flags))]
-
-    def connect(self, user: int, service: Service, lines: Sequence[tuple[int, int]]) -> int | None:
-        """End the user's connection, if there is one, and assign a station; None where none is left.
-
-        Clears the flag of each station that fails its own check.
-        """
-        if user in self._station_of:
-            self._connected[service][self._station_of.pop(user)].discard(user)
-        flags = self._flags[service]
-        while (station := best(lines, flags)) is not None:
-            if self._admits(service, station):
-                self._connected[service][station].add(user)
-                self._station_of[user] = station
-                return station
-            flags[station] = False
-        return None
-
-    def draw(self, service: Service, station: int, units: int) -> int:
-        """Move up to k of a connection's units, until the station ends it. Returns how many."""
-        rules, storage, connected = self._rules, self.storages[station], self._connected[service][station]
-        limit = min(units, rules.k, storage.power_left(service) // rules.unit_wh)
-        drawn = run_length(storage.level(service), len(connected), rules.reserve_wh, rules.unit_wh, limit)
-        storage.move(service, drawn * rules.unit_wh)
-        if ended_by(storage.level(service), len(connected), rules.reserve_wh, drawn, rules.k) is End.STATION:
-            self._flags[service][station] = False
-            connected.clear()
-        return drawn
-
-    def end_step(self) -> list[int]:
-        """End every connection and let what moved reach the cells. Returns what each station then stores."""
-        for user, station in self._station_of.items():
-            for sides in self._connected.values():
-                sides[station].discard(user)
-        self._station_of.clear()
-        for storage in self.storages:
-            storage.end_step()
-        return [storage.stored_wh for storage in self.storages]
-
-    def _admits(self, service: Service, station: int) -> bool:
-        """The rule on what the cells hold; a converter at its limit takes nobody either."""
-        storage, rules = self.storages[station], self._rules
-        connected = len(self._connected[service][station])
-        passes = admits(storage.level(service), connected, rules.reserve_wh, rules.unit_wh)
-        return passes and storage.power_left(service) >= rules.unit_wh
-
-
 def grid_loss_wh(flow: Flow) -> float:
     """What lines and windings lose over all time steps."""
     return float(flow.loss_w.sum()) * STEP_H
@@ -273,7 +212,8 @@ def balance_of(case: Case, served: Served, flow: Flow) -> Balance:
     line_loss, transformer_loss = round(grid_loss_wh(flow) - winding_loss), round(winding_loss)
     iron_loss = round(case.grid.iron_w * case.steps * STEP_H)
     exported = round(-np.minimum(from_above, 0).sum())
-    losses = line_loss + transformer_loss + iron_loss + served.conversion_loss_wh
+    conversion_loss = int(served.conversion_wh.sum())
+    losses = line_loss + transformer_loss + iron_loss + conversion_loss
     balance = Balance(
         pv_wh=pv,
         imported_wh=load + exported + end + losses - pv - start,
@@ -284,7 +224,7 @@ def balance_of(case: Case, served: Served, flow: Flow) -> Balance:
         line_loss_wh=line_loss,
         transformer_loss_wh=transformer_loss,
         iron_loss_wh=iron_loss,
-        conversion_loss_wh=served.conversion_loss_wh,
+        conversion_loss_wh=conversion_loss,
     )
     metered = float(np.maximum(from_above, 0).sum())
     if abs(balance.imported_wh - metered) > ROUNDED_WH:
