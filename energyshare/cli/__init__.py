@@ -14,6 +14,7 @@ from energyshare.cli.experiment import demo, experiment
 from energyshare.cli.network import deploy, relay, seal, up
 from energyshare.cli.party import claim, convert, purchase
 from energyshare.cli.query import query
+from energyshare.cli.simulate import simulate
 from energyshare.errors import EnergyShareError
 
 __all__ = ["cli", "main"]
@@ -29,7 +30,22 @@ def cli(verbose: int) -> None:
     logging.getLogger("energyshare").setLevel(level)
 
 
-for command in (demo, experiment, up, deploy, relay, seal, purchase, convert, claim, dispatch, query, audit, bench):
+for command in (
+    demo,
+    experiment,
+    up,
+    deploy,
+    relay,
+    seal,
+    purchase,
+    convert,
+    claim,
+    dispatch,
+    query,
+    audit,
+    bench,
+    simulate,
+):
     cli.add_command(command)
 
 
