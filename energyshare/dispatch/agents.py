@@ -219,10 +219,14 @@ def backwards(
         last, window = start - 1, 2 * window
 
 
-def connection_made(schedule: Schedule, user: str, service: Service, last: int) -> LogReceipt | None:
-    """The `Connected` event of a user's last connection for a service up to the block `last`."""
+def connection_made(
+    schedule: Schedule, user: str, service: Service, last: int, log_index: int | None = None
+) -> LogReceipt | None:
+    """The `Connected` event of a user's last connection for a service up to the block `last`, or an event in it."""
     made = backwards(schedule.chain, schedule.dispatch, "Connected", schedule.deployed_at, last, address_topic(user))
     for log in made:
+        if log_index is not None and log["blockNumber"] == last and log["logIndex"] > log_index:
+            continue
         if SERVICES[int.from_bytes(log["data"][:32])] is service:
             return log
     return None

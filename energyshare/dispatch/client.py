@@ -108,12 +108,15 @@ class RegisterMeter:
         if total_wh is None:
             return None
         if self._known is None or self._known[0] != connection:
-            self._known = connection, self._before(service, connection)
+            before_wh = self._before(service, connection)
+            if before_wh is None:
+                return None
+            self._known = connection, before_wh
         baseline_wh = self._installed_wh.get(service, 0) + self._known[1]
         return max(0, total_wh - baseline_wh)  # one that runs backwards reads nothing, and is disputed
 
-    def _before(self, service: Service, connection: EventReference) -> int:
-        """What the connections before this one ended with."""
+    def _before(self, service: Service, connection: EventReference) -> int | None:
+        """What the connections before this one ended with; None where the chain has none such (any more)."""
         schedule, user = self._schedule, address_topic(self._user)
         range_ = (schedule.deployed_at, schedule.chain.height())
         logs = [("Connected", log) for log in logs_of(schedule.chain, schedule.dispatch, "Connected", *range_, user)]
@@ -127,10 +130,10 @@ class RegisterMeter:
             if name == "Connected":
                 total_wh, last_wh = total_wh + last_wh, 0
                 if EventReference.of(schedule.chain, log) == connection:
-                    break
+                    return total_wh
             elif not _word(data, 1):  # the user's, not the station's
                 last_wh = _word(data, 3)
-        return total_wh
+        return None
 
 
 class SchedulerClient:

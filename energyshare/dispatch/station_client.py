@@ -184,7 +184,7 @@ class StationClient:
         for record in self.schedule.unit_records(first, last, station=self.station):
             if record.service is not Service.SUPPLY:
                 continue
-            made = connection_made(self.schedule, record.user, record.service, record.block)
+            made = connection_made(self.schedule, record.user, record.service, record.block, record.log_index)
             if made is None:
                 continue  # gone with a reorganisation while it was read
             timestamp = chain.header(record.block).timestamp
@@ -220,8 +220,11 @@ class StationClient:
             if user in dues:
                 continue
             c = schedule.connection(user, Service.ACQUIRE)
-            made = connection_made(schedule, user, Service.ACQUIRE, height)
-            if c.station != self.station or not c.due or made is None:
+            if c.station != self.station or not c.due:
+                continue
+            # Searched up to now, not to `height`: an older connection's reading would be held against this one.
+            made = connection_made(schedule, user, Service.ACQUIRE, schedule.chain.height())
+            if made is None:
                 continue
             which = user, EventReference.of(schedule.chain, made)
             self._received_wh[which] = self._meter.received_wh(*which)

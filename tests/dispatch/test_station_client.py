@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from energyshare.chain.connection import Chain
 from energyshare.chain.transport import provider_of, request
 from energyshare.dispatch.agents import Act, EventReference, Turn
 from energyshare.dispatch.client import SchedulerClient
@@ -111,6 +112,29 @@ def test_what_came_in_part_is_accepted_in_part_after_a_while(town: Town) -> None
     assert client.step().act is Act.CLOSED  # having sent more than was accepted
     assert town.suspended("ann") == ["near"]
     assert town.schedule.station_rights(1) == 98_000
+
+
+def test_a_connection_made_while_the_station_looks_is_not_held_to_the_one_before(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, station = town.client("bob", town.order(ACQUIRE, 5)), town.station("near")
+    while len(town.records("bob")) < RULES.k:
+        client.step()
+        station.step()
+    height = Chain.height
+
+    def reconnecting(chain: Chain) -> int:
+        monkeypatch.setattr(Chain, "height", height)
+        stale = height(chain)
+        assert client.step().act is Act.CONNECTED
+        return stale
+
+    monkeypatch.setattr(Chain, "height", reconnecting)
+    station.step()
+
+    assert town.suspended("bob") == []
+    assert town.serve(client, station)[-1].act is Act.DONE
+    assert len(town.records("bob")) == 5
 
 
 def test_more_than_was_agreed_on_is_disputed_and_not_paid(town: Town) -> None:
