@@ -10,6 +10,7 @@ schedule:` and `with transaction:` go to the other.
     tokens.balanceOf(client1)
     tokens.transfer(client2, 5_000, sender=client1)
     with schedule: rights.balanceOf(schedule.accounts["Client1"])
+    with schedule: dispatch.stationState(2).stored
 """
 
 from __future__ import annotations
@@ -87,6 +88,13 @@ class ConsoleChain:
         }
         if record.market is not None:
             addresses["EnergyMarket"] = record.market
+        if record.dispatch is not None:
+            schedule = network.schedule()
+            addresses |= {
+                "Dispatch": record.dispatch,
+                "LineRegistry": schedule.lines.address,
+                "Settlement": schedule.settlement.address,
+            }
         with self:
             self.contracts: dict[str, ContractInstance] = {
                 name: _instance(chain, name, address) for name, address in addresses.items()
@@ -242,6 +250,9 @@ def _names(
         "tokens": transaction["EnergyToken"],
         "market": transaction["EnergyMarket"],
         "rights": schedule["EnergyRights"],
+        "dispatch": schedule["Dispatch"],
+        "lines": schedule["LineRegistry"],
+        "settlement": schedule["Settlement"],
         "locks": {one: chains[one].contracts["TransactionLock"] for one in Side},
         "lock": chains[side].contracts["TransactionLock"],
         "aliases": chains[side].contracts["AliasRegistry"],

@@ -137,6 +137,29 @@ print(json.dumps(seen))
     }
 
 
+SUPPLY = """
+import json
+network.purchase("Client1", base_units(73))
+relay()
+user = schedule.accounts["Client1"]
+with schedule: rights.approve(settlement, 5_000, sender=user); dispatch.applyFor(0, 5, 0, sender=user)
+with schedule: receipt = dispatch.close(0, 4_500, sender=user)
+with schedule: seen = {"stored": dispatch.stationState(2).stored, "free": settlement.freeOf(2)}
+with schedule: seen["lines"] = [[line.station, line.loss] for line in lines.linesOf(user)]
+with schedule: seen["acknowledged"] = [event.event_name for event in receipt.events]
+print(json.dumps(seen))
+"""
+
+
+def test_console_draws_energy_on_the_scheduling_chain(ape: Ape) -> None:
+    assert ape.say(SUPPLY) == {
+        "stored": 15_000,
+        "free": 105_000,
+        "lines": [[2, 1_000], [1, 1_500]],
+        "acknowledged": ["Metered"],
+    }
+
+
 def test_console_without_a_deployment_record_says_so_in_a_line(ape: Ape) -> None:
     with devnet.start("py-evm", "alone", CHAINS[Side.TRANSACTION], port=0) as chain:
         assert chain.url is not None
