@@ -29,6 +29,8 @@ COMPANY_ROLE = 1
 _ADMIN_ROLE = 0
 _NO_REFERENCE = bytes(32)
 _WITHOUT_LIMIT = 2**256 - 1
+_LINES_PER_TRANSACTION = 50
+"""Each looks through all lines that its user has: so many fit a block beside a thousand others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,6 +325,9 @@ def _schedule(chain: Chain, part: _Parts, actors: Actors, terms: Terms) -> str:
             schedule.set_float(company, number, station.float_wh)
     numbers = {station.name: number for number, station in enumerate(terms.stations, 1)}
     for user, lines in terms.lines.items():
-        listed = [(numbers[name], loss_bp) for name, loss_bp in lines.items()]
-        schedule.set_lines(company, actors.account(user, side).address, listed)
+        # In the order in which they are kept, so that none is moved again.
+        listed = sorted(((numbers[name], loss_bp) for name, loss_bp in lines.items()), key=lambda line: line[::-1])
+        for start in range(0, len(listed), _LINES_PER_TRANSACTION):
+            few = listed[start : start + _LINES_PER_TRANSACTION]
+            schedule.set_lines(company, actors.account(user, side).address, few)
     return dispatch

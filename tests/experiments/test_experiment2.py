@@ -112,9 +112,9 @@ def test_progress_is_told_as_it_happens() -> None:
     outcome = run(progress=events.append)
 
     assert sum(event.stage is Stage.OBSERVED for event in events) == len(outcome.observations)
-    assert [str(event) for event in events if event.stage is Stage.DISPATCHED][:2] == [
-        "user 1 connects for supply, with the first unit",
-        "user 1 goes on for up to 9 units of supply",
+    assert [str(event) for event in events if event.stage is Stage.DISPATCHED][1:3] == [
+        "user 1 applies for 10 units of supply",
+        "station a reports: 12 units stored, available for supply",
     ]
 
 

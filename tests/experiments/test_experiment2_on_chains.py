@@ -176,3 +176,15 @@ def test_the_contracts_hold_the_largest_amounts() -> None:
     for one in (made, large):
         with scenario_network(one, "anvil") as network:
             assert replay(one, network.dispatcher()) == replay(one, reference_for(one))
+
+
+def test_a_user_may_have_more_lines_than_one_transaction_makes() -> None:
+    stations = tuple(ScenarioStation(f"s{n}", 40, 20, can_supply=n > 50, can_acquire=True) for n in range(55))
+    lines = tuple(ScenarioLine("Ann", station.id, n * 7 % 20) for n, station in enumerate(stations))
+    made = Scenario(stations, lines, (Apply("supply", "Ann", 30),))
+    reference = reference_for(made)
+
+    with scenario_network(made, "anvil") as network:
+        dispatcher = network.dispatcher()
+        assert dispatcher.lines("Ann") == reference.lines("Ann")
+        assert replay(made, dispatcher) == replay(made, reference)
