@@ -7,6 +7,7 @@ import pytest
 
 from energyshare.simulation.grid.case import STEP_H, read_case
 from energyshare.simulation.grid.flow import solve
+from energyshare.simulation.grid.network import ComplexArray, IntArray
 from energyshare.simulation.grid.policy import PolicyName
 from energyshare.simulation.grid.run import GridRun, grid_loss_wh, run
 
@@ -64,7 +65,7 @@ def test_no_division_drawn_by_chance_loses_less_than_the_optimum(made: GridRun) 
     assert tried > 100
 
 
-def _at(nodes: int, net_wh: np.ndarray, station_nodes: np.ndarray) -> np.ndarray:
+def _at(nodes: int, net_wh: IntArray, station_nodes: IntArray) -> ComplexArray:
     power = np.zeros((len(net_wh), nodes), np.complex128)
     for column, node in enumerate(station_nodes):
         power[:, node] += net_wh[:, column] / STEP_H
