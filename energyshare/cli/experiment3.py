@@ -49,7 +49,7 @@ def experiment_3(
 ) -> int:
     """Run it and show it; on chains of a kind too, if one is given."""
     try:
-        from energyshare.experiments import experiment3, figure3
+        from energyshare.experiments import experiment3, figures
     except ImportError as error:
         raise NotInstalled(f"{error.name} is not installed: pip install 'energyshare[simulation]'") from error
     console = console_for(json_path)
@@ -70,7 +70,7 @@ def experiment_3(
                 _tell(console, replay)
                 replays.append(replay)
     if figure is not None:
-        for path in figure3.draw(result, figure):
+        for path in figures.draw_table_8(result, figure):
             console.print(f"drawn: {path}")
     report = result.to_json()
     if kind is not None:

@@ -24,7 +24,7 @@ from energyshare.simulation.script import Script, draw_charges, draw_network, dr
 from energyshare.simulation.state import Policy
 from energyshare.simulation.sweep import Run, sweep
 
-__all__ = ["CURVES", "RATIOS", "Losses", "Point", "Scarcity", "Shares", "of_ratio", "run"]
+__all__ = ["CURVES", "LARGER", "RATIOS", "Losses", "Point", "Scarcity", "Shares", "of_ratio", "run"]
 
 RATIOS = (1.05, 1.1, 1.25, 1.5, 2.0, 3.0)
 """Of energy that can be drawn, to demand."""
@@ -57,6 +57,9 @@ class Scarcity:
 
 CURVES = tuple(Scarcity(losses, ratio) for losses in Losses for ratio in RATIOS)
 """Both kinds of losses at every ratio."""
+
+LARGER = tuple(Scarcity(losses, RATIOS[0], users=500, stations=125) for losses in Losses)
+"""The tightest ratio in a network two and a half times as large."""
 
 
 @dataclass(frozen=True, slots=True)

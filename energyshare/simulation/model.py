@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import simpy
@@ -134,7 +134,13 @@ class _Model:
 
     def _draw(self, user: int, side: int, connection: Connection) -> bool:
         if self.record is not None:
-            self.record.append(Draw("draw", str(user), SERVICES[side], 1))
+            drawn = Draw("draw", str(user), SERVICES[side], 1)
+            # Units that follow one another are one draw: fewer steps, and the same.
+            match self.record[-1]:
+                case Draw(user=drawn.user, side=drawn.side, units=before):
+                    self.record[-1] = replace(drawn, units=before + 1)
+                case _:
+                    self.record.append(drawn)
         return self.state.transfer(connection, side)
 
     def _report(self, station: int, side: int, stored_wh: int | None = None) -> None:

@@ -27,7 +27,7 @@ class PriceGuided:
     """Online: of a script it sees the network, and requests when they come."""
 
     def __init__(
-        self, network: Network, parameters: Parameters, seed: int, *, futures: int = 4, solutions: int = 40
+        self, network: Network, parameters: Parameters, seed: int, *, futures: int = 8, solutions: int = 60
     ) -> None:
         """
         Args:
