@@ -10,9 +10,9 @@ import click
 from rich.console import Console
 
 from energyshare.chain import devnet
+from energyshare.cli.extras import installed
 from energyshare.cli.output import console_for, table, write_json
 from energyshare.dispatch.scenario import Outcome, Scenario, run
-from energyshare.errors import EnergyShareError
 from energyshare.experiments.scenario_network import scenario_network
 
 if TYPE_CHECKING:
@@ -23,10 +23,6 @@ __all__ = ["experiment_3", "options"]
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-class NotInstalled(EnergyShareError):
-    """The simulator's libraries are an extra of the package."""
-
-
 def options(command: Command) -> Command:
     """What experiment 3 takes, on the command that runs the experiments."""
     for option in (
@@ -34,6 +30,13 @@ def options(command: Command) -> Command:
             "--on-chain", is_flag=True, help="Experiment 3: perform a run of 10, 25 and 50 users on contracts."
         ),
         click.option("--figure", type=click.Path(path_type=Path), help="Experiment 3: draw it, as PNG and as SVG."),
+        click.option(
+            "--engine",
+            type=click.Choice(["cores", "ray"]),
+            default="cores",
+            show_default=True,
+            help="Experiment 3: what computes the runs; Ray takes the cluster at RAY_ADDRESS, or this machine.",
+        ),
         click.option("--jobs", type=click.IntRange(min=1), help="Experiment 3: processes; one a core by default."),
         click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Experiment 3."),
         click.option(
@@ -45,17 +48,26 @@ def options(command: Command) -> Command:
 
 
 def experiment_3(
-    repeats: int, seed: int, jobs: int | None, figure: Path | None, kind: devnet.Kind | None, json_path: str | None
+    repeats: int,
+    seed: int,
+    engine: str,
+    jobs: int | None,
+    figure: Path | None,
+    kind: devnet.Kind | None,
+    json_path: str | None,
 ) -> int:
     """Run it and show it; on chains of a kind too, if one is given."""
-    try:
+    with installed():
         from energyshare.experiments import experiment3, figures
-    except ImportError as error:
-        raise NotInstalled(f"{error.name} is not installed: pip install 'energyshare[simulation]'") from error
+        from energyshare.simulation.sweep import Backend
     console = console_for(json_path)
     with console.status("starting") as status:
         result = experiment3.run(
-            repeats, seed, jobs=jobs, progress=lambda done, of: status.update(f"{done} of {of} runs")
+            repeats,
+            seed,
+            backend=Backend(engine),
+            jobs=jobs,
+            progress=lambda done, of: status.update(f"{done} of {of} runs"),
         )
         _show(console, result)
         replays = []

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
+from energyshare.cli.extras import installed
 from energyshare.cli.output import console_for, json_option, table, write_json
-from energyshare.errors import EnergyShareError
 
 if TYPE_CHECKING:
     from energyshare.simulation.grid.run import GridRun
@@ -21,10 +20,6 @@ __all__ = ["simulate"]
 
 GRID_ONLY = ("days", "season", "policy", "optimum", "figure")
 USERS_ONLY = ("stations", "lines_per_user")
-
-
-class NotInstalled(EnergyShareError):
-    """The simulator's libraries are an extra of the package."""
 
 
 def _drawable(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
@@ -106,7 +101,7 @@ def _grid(
     seed: int,
     json_path: str | None,
 ) -> int:
-    with _installed():
+    with installed():
         from energyshare.simulation.grid.case import Season, read_case
         from energyshare.simulation.grid.policy import PolicyName
         from energyshare.simulation.grid.run import run
@@ -116,14 +111,14 @@ def _grid(
         result = run(case, PolicyName(policy), seed=seed, progress=_told(status.update, "quarters of an hour shared"))
         report = result.to_json()
         if optimum:
-            with _installed("clarabel scipy"):
+            with installed("clarabel scipy"):
                 from energyshare.simulation.grid.optimum import step_optimum, week_optimum
             least = step_optimum(result, progress=_told(status.update, "quarters of an hour divided best"))
             report["step_optimum_wh"] = round(float(least.sum()))
             report["week_optimum_wh"] = round(week_optimum(result))
     _show_grid(console.print, result, report)
     if figure is not None:
-        with _installed():
+        with installed():
             from energyshare.simulation.grid.figure import draw
         for path in draw(result, figure):
             console.print(f"drawn: {path}")
@@ -167,7 +162,7 @@ def _kwh(energy_wh: int) -> str:
 
 
 def _many(users: int, stations: int, lines_per_user: int, seed: int, json_path: str | None) -> int:
-    with _installed():
+    with installed():
         from energyshare.simulation import engine
     console = console_for(json_path)
     with console.status(f"drawing {users:,} users") as status:
@@ -180,11 +175,3 @@ def _many(users: int, stations: int, lines_per_user: int, seed: int, json_path: 
 
 def _told(update: Callable[[str], None], what: str) -> Callable[[int, int], None]:
     return lambda done, of: update(f"{done:,} of {of:,} {what}")
-
-
-@contextmanager
-def _installed(package: str = "'energyshare[simulation]'") -> Iterator[None]:
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise NotInstalled(f"{error.name} is not installed: pip install {package}") from error

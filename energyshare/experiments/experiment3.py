@@ -27,7 +27,7 @@ from energyshare.simulation.parameters import Parameters
 from energyshare.simulation.policies import LowestLoss, Random
 from energyshare.simulation.replay import Perform, on_reference, replay
 from energyshare.simulation.script import draw_script
-from energyshare.simulation.sweep import Run, sweep
+from energyshare.simulation.sweep import Backend, Run, sweep
 
 __all__ = [
     "TABLE_8",
@@ -281,12 +281,14 @@ def run(
     repeats: int = 100,
     seed: int = 1,
     *,
+    backend: Backend = Backend.CORES,
     jobs: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Experiment3:
     """All rows, each on as many scripts of its own.
 
     Args:
+        backend: What computes the runs; the numbers are the same.
         jobs: Processes; one a core if None.
         progress: Told the runs that ended and all of them.
 
@@ -301,7 +303,7 @@ def run(
         for repeat in range(repeats)
         for number, row in enumerate(TABLE_8)
     ]
-    results = sweep(one_repeat, runs, jobs=jobs, progress=progress)
+    results = sweep(one_repeat, runs, backend=backend, jobs=jobs, progress=progress)
     rows = [Row(row, results[number :: len(TABLE_8)]) for number, row in enumerate(TABLE_8)]
     return Experiment3(seed, repeats, rows)
 
