@@ -69,6 +69,7 @@ def experiment(
     repeats: int,
     seed: int,
     engine: str,
+    ray_address: str | None,
     jobs: int | None,
     figure: Path | None,
     on_chain: bool,
@@ -87,7 +88,9 @@ def experiment(
         raise click.UsageError(f"experiment {number} takes no scenario: leave it out, or run experiment 2")
     match number:
         case "3":
-            return experiment3.experiment_3(repeats, seed, engine, jobs, figure, kind if on_chain else None, json_path)
+            return experiment3.experiment_3(
+                repeats, seed, engine, ray_address, jobs, figure, kind if on_chain else None, json_path
+            )
         case "2" if scenario_path is not None:
             return _scenario(scenario_path, kind, json_path)
         case "2":

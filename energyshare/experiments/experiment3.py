@@ -282,6 +282,7 @@ def run(
     seed: int = 1,
     *,
     backend: Backend = Backend.CORES,
+    address: str | None = None,
     jobs: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Experiment3:
@@ -289,6 +290,7 @@ def run(
 
     Args:
         backend: What computes the runs; the numbers are the same.
+        address: Of a Ray cluster, for that backend; by default Ray runs on this machine.
         jobs: Processes; one a core if None.
         progress: Told the runs that ended and all of them.
 
@@ -303,7 +305,7 @@ def run(
         for repeat in range(repeats)
         for number, row in enumerate(TABLE_8)
     ]
-    results = sweep(one_repeat, runs, backend=backend, jobs=jobs, progress=progress)
+    results = sweep(one_repeat, runs, backend=backend, address=address, jobs=jobs, progress=progress)
     rows = [Row(row, results[number :: len(TABLE_8)]) for number, row in enumerate(TABLE_8)]
     return Experiment3(seed, repeats, rows)
 
