@@ -12,6 +12,7 @@ from hexbytes import HexBytes
 
 from energyshare.chain import devnet
 from energyshare.chain.connection import Chain
+from energyshare.chain.transport import provider_of, request
 from energyshare.contracts import artifact
 from energyshare.dispatch.contracts import ContractDispatcher
 from energyshare.dispatch.dispatcher import Line, StationState
@@ -105,7 +106,12 @@ class Stage:
             listed = [(numbers[line.station], line.loss_bp) for line in lines]
             acts.append((schedule.lines.functions.setLines(users[user].address, listed), company))
             acts.append((rights.transfer(users[user].address, network.user_rights[user]), company))
-        receipts = self._chain.wait_receipts(self._chain.submit_many(acts, gas=GAS))
+        # In one block: sent to a busy anvil that mines each at once, the last of a batch were once never mined.
+        request(provider_of(self._chain.w3), "evm_setAutomine", False)
+        sent = self._chain.submit_many(acts, gas=GAS)
+        self._chain.mine()
+        request(provider_of(self._chain.w3), "evm_setAutomine", True)
+        receipts = self._chain.wait_receipts(sent)
         assert all(receipt["status"] for receipt in receipts)
         return ContractDispatcher(schedule, users, keys)
 
