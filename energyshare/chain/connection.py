@@ -8,14 +8,15 @@ from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, cast
 
+from eth_abi.exceptions import DecodingError
 from eth_account.signers.local import LocalAccount
-from eth_typing import ChecksumAddress, HexStr
+from eth_typing import ABIComponent, ChecksumAddress, HexStr
 from eth_utils import to_bytes, to_checksum_address
+from eth_utils.abi import get_abi_output_types
 from hexbytes import HexBytes
 from web3 import Web3
 from web3.contract.contract import Contract, ContractFunction
-from web3.exceptions import BadFunctionCallOutput, ContractLogicError, Web3RPCError
-from web3.types import BlockIdentifier, LogReceipt, TxParams, TxReceipt
+from web3.types import BlockIdentifier, LogReceipt, TxReceipt
 
 from energyshare.chain.header import Header
 from energyshare.chain.proof import AccountProof
@@ -204,21 +205,19 @@ class Chain:
 
     def call(self, function: ContractFunction, block: BlockIdentifier = "latest", sender: str | None = None) -> Any:
         """Decoded return value of a view. Raises TransactionReverted with the decoded error."""
-        transaction: TxParams = {} if sender is None else {"from": to_checksum_address(sender)}
+        payload = Payload.of(function)
+        at = block if isinstance(block, str) else hex(cast(int, block))
+        answer = self._sender.simulate(payload, sender, at)
+        outputs = function.abi["outputs"]
         try:
-            return function.call(transaction, block_identifier=block)
-        except ContractLogicError as error:
-            data = error.data if isinstance(error.data, str) and error.data.startswith("0x") else "0x"
-            raise reverted(to_bytes(hexstr=HexStr(data)), function.contract_abi, function.fn_name) from error
-        except BadFunctionCallOutput as error:
+            values = function.w3.codec.decode(get_abi_output_types(function.abi), answer)
+        except DecodingError as error:
             raise ChainError(
                 f"{function.fn_name} has no answer at {function.address} on {self.name}: "
                 "check the address, and that the contract was deployed by that block"
             ) from error
-        except Web3RPCError as error:
-            refusal = (error.rpc_response or {}).get("error")
-            facts: Any = refusal if isinstance(refusal, dict) else {"message": str(error)}
-            raise RpcError("eth_call", facts.get("code", 0), facts["message"], facts.get("data")) from error
+        read = [_read(output, value) for output, value in zip(outputs, values, strict=True)]
+        return read[0] if len(read) == 1 else read
 
     def simulate(self, what: Sendable, account: LocalAccount) -> None:
         """Run a transaction without sending it. Raises TransactionReverted if it would revert."""
@@ -342,6 +341,17 @@ class Chain:
         return TransactionReverted(
             "OutOfGas", {"gas_used": receipt["gasUsed"]}, b"", action=payload.action, transaction_hash=digest
         )
+
+
+def _read(output: ABIComponent, value: Any) -> Any:
+    """A decoded value as web3 gives it: lists for arrays, tuples for structs, addresses with their checksum."""
+    kind = output["type"]
+    if kind.endswith("]"):
+        item = cast(ABIComponent, {**output, "type": kind[: kind.rindex("[")]})
+        return [_read(item, one) for one in value]
+    if kind == "tuple":
+        return tuple(_read(field, one) for field, one in zip(output["components"], value, strict=True))
+    return to_checksum_address(value) if kind == "address" else value
 
 
 def _topic(topic: Topic) -> Any:

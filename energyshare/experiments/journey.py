@@ -42,7 +42,7 @@ BOUGHT = 20
 RESERVE = 20
 """Rights that the company adds to its reserve, and station a's float out of it."""
 PERIOD_S = 1
-POLL_S = 0.005
+POLL_S = 0.02
 PATIENCE_S = 30.0
 
 _OWN_USE = ChainReference(0, "0x" + "00" * 32, 0)
