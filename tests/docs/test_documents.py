@@ -1,18 +1,35 @@
-"""Every example in the documents runs, every link leads somewhere, every test named exists."""
+"""Every example in the documents runs, every link leads somewhere, all code and tests named exist."""
 
 from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
 
+from energyshare import Actors, Keyring, LocalNetwork, Side
+from energyshare.chain.keys import DEVELOPMENT_MNEMONIC
 from energyshare.cli import cli
 from energyshare.cli.settings import load_settings
+from energyshare.deployment.deploy import StationTerms, Terms
 from energyshare.deployment.record import NetworkRecord
+from energyshare.dispatch.agents import run as run_agents
+from energyshare.dispatch.client import Order, SchedulerClient
+from energyshare.dispatch.dispatcher import StationState
+from energyshare.dispatch.rules import Service
+from energyshare.dispatch.unmetered import UnmeteredUser
+from energyshare.physical.broker import Broker
+from energyshare.physical.inverter import SimulatedInverter
+from energyshare.physical.storage import Storage
+from energyshare.physical.topics import ROOT as ROOT_TOPIC
+from energyshare.physical.topics import Topics
 from tests.cli.processes import Ran, Up
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,15 +81,61 @@ def test_settings_can_be_loaded(document: Path, tmp_path: Path) -> None:
         load_settings(path).terms()
 
 
-def test_tests_named_as_answers_to_attacks_exist() -> None:
-    text = (ROOT / "docs" / "security.md").read_text()
+@pytest.fixture(scope="module")
+def tests() -> set[str]:
+    """The names of all tests."""
     sources = "".join(path.read_text() for path in (ROOT / "tests").rglob("*") if path.suffix in (".py", ".sol"))
-    names = re.findall(r"`((?:test|invariant)_\w+)`", text)
-    assert names
-    for name in names:
-        assert re.search(rf"\b(?:def|function) {name}\(", sources), f"no test {name}"
-    for path in re.findall(r"`(tests/[\w/.]+)`", text):
-        assert (ROOT / path).exists()
+    return set(re.findall(r"\b(?:def|function) ((?:test|invariant)_\w+)\(", sources))
+
+
+@named
+def test_tests_that_are_named_exist(document: Path, tests: set[str]) -> None:
+    names = set(re.findall(r"`((?:test|invariant)_\w+)`", document.read_text()))
+    assert names <= tests, f"{document.name} names tests that are none: {names - tests}"
+
+
+@pytest.mark.parametrize("document", ["architecture.md", "security.md"])
+def test_every_rule_and_every_attack_has_its_test(document: str) -> None:
+    """In tables whose last column is for tests, no row is without one."""
+    columns, rows = 0, 0
+    for line in (ROOT / "docs" / document).read_text().splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split(" | ")]
+        if not line.startswith("|"):
+            columns = 0
+        elif cells[-1] == "test":
+            columns = len(cells)
+        elif columns and not set(line) <= set("|- "):
+            rows += 1
+            assert len(cells) == columns, line
+            assert re.search(r"`(?:(?:test|invariant)_\w+|tests/[\w/.]+)`", cells[-1]), line
+    assert rows > 20
+
+
+@named
+def test_code_that_is_named_exists(document: Path) -> None:
+    """Files in backticks, and what is named of them: `contracts/schedule/Dispatch.sol:connect`."""
+    for path, name in re.findall(
+        r"`((?:contracts|energyshare|scripts|tests)/[\w/.]*)(?::(\w+))?`", document.read_text()
+    ):
+        assert (ROOT / path).exists(), f"{document.name} names {path}"
+        if name:
+            kinds = "def|class|function|modifier|contract|library|struct|error|event"
+            source = (ROOT / path).read_text()
+            assert re.search(rf"\b(?:{kinds}) {name}\b|^{name}\b", source, re.MULTILINE), f"{path} has no {name}"
+
+
+def test_the_brokers_rules_are_the_tables_of_topics() -> None:
+    """What mosquitto is told lets terminals and gateways do all that they do, and nothing besides."""
+    (acl,) = blocks(ROOT / "docs" / "operating.md", "acl")
+    rules = {tuple(line.split(maxsplit=2)) for line in acl.splitlines() if line and not line.startswith("#")}
+    terminal, station = Topics("%u"), Topics("stationb")
+    assert rules == {
+        *(("pattern", "write", topic) for topic in terminal.told),
+        ("pattern", "read", terminal.command),
+        ("user", "stationb-gateway"),
+        ("topic", "write", station.command),
+        ("topic", "read", f"{ROOT_TOPIC}/stationb/#"),
+    }
 
 
 def test_the_python_session_runs(capsys: pytest.CaptureFixture[str]) -> None:
@@ -100,3 +163,71 @@ def test_the_shell_session_runs(
         if words[0] in ("purchase", "convert"):
             up.wait_for("transfer 1, proven")
         print(ran.out)
+
+
+TERMS = Terms(
+    rights={"EC": 100_000, "Client1": 5_000},
+    rule_delay_s=1,
+    stations=(StationTerms("StationB", StationState(40_000, 20_000, can_supply=True, can_acquire=False)),),
+    lines={"Client1": {"StationB": 1_000}},
+)
+
+
+@pytest.fixture
+def at_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalNetwork]:
+    """A network that makes blocks, with its record where the programs look for it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ENERGYSHARE_MNEMONIC", DEVELOPMENT_MNEMONIC)
+    with LocalNetwork("py-evm", Actors(Keyring()), TERMS, serve=True) as local:
+        local.write_record(tmp_path / "energyshare-run" / "network.json")
+        local.run(0.1)
+        yield local
+
+
+def program(index: int) -> Any:
+    """A program of the operators' page, to be executed."""
+    return compile(blocks(ROOT / "docs" / "operating.md", "python")[index], f"operating.md, program {index}", "exec")
+
+
+def test_the_operators_programs_run(at_work: LocalNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
+    schedule = at_work.network.schedule()
+    user = at_work.network.account(Side.SCHEDULE, "Client1")
+    schedule.approve(user, 5_000)
+
+    # A station's agent and terminal beside an inverter.
+    names: dict[str, Any] = {}
+    inverter = SimulatedInverter(Storage(40_000, 20_000, 20_000), speed=10_000)
+    with Broker() as broker, ExitStack() as closing:
+        port = inverter.start()
+        closing.callback(inverter.stop)
+        urls = broker.terminal("stationb").url, broker.gateway("stationb-gateway", ["stationb"]).url
+        monkeypatch.setattr(sys, "argv", ["station.py", f"127.0.0.1:{port}", *urls])
+        station = threading.Thread(target=exec, args=(program(0), names), daemon=True)
+        station.start()
+        supplied = threading.Event()
+        meter = UnmeteredUser(schedule, user.address)
+        order = Order(Service.SUPPLY, 1, schedule.chain.height() + 1)
+        run_agents([SchedulerClient(schedule, user, order, meter)], supplied)
+        for _ in range(600):
+            if inverter.storage.given_out_wh or not station.is_alive():
+                break
+            supplied.wait(0.05)
+        names["stop"].set()
+        station.join(30)
+        assert inverter.storage.given_out_wh == 1_000
+
+    # A line that a dispute suspended, restored.
+    schedule.connect(user, Service.SUPPLY, 900)
+    schedule.close(user, Service.SUPPLY, 0)
+    assert [line.suspended for line in schedule.lines_of(user.address)] == [True]
+    exec(program(1), names)
+    assert [line.suspended for line in schedule.lines_of(user.address)] == [False]
+
+    # A rule, announced and changed.
+    exec(program(2), names)
+    assert schedule.rules().k == 10
+    announced = schedule.chain.header(schedule.chain.height()).timestamp
+    schedule.chain.wait_for_timestamp(announced + TERMS.rule_delay_s)
+    exec(program(3), names)
+    assert schedule.rules().k == 5
+    names["network"].close()
