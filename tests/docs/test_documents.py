@@ -16,6 +16,7 @@ import pytest
 
 from energyshare import Actors, Keyring, LocalNetwork, Side
 from energyshare.chain.keys import DEVELOPMENT_MNEMONIC
+from energyshare.chain.sending import poll
 from energyshare.cli import cli
 from energyshare.cli.settings import load_settings
 from energyshare.deployment.deploy import StationTerms, Terms
@@ -114,9 +115,8 @@ def test_every_rule_and_every_attack_has_its_test(document: str) -> None:
 @named
 def test_code_that_is_named_exists(document: Path) -> None:
     """Files in backticks, and what is named of them: `contracts/schedule/Dispatch.sol:connect`."""
-    for path, name in re.findall(
-        r"`((?:contracts|energyshare|scripts|tests)/[\w/.]*)(?::(\w+))?`", document.read_text()
-    ):
+    text = document.read_text()
+    for path, name in re.findall(r"`((?:contracts|energyshare|scripts|tests)/[\w/.]*)(?::(\w+))?`", text):
         assert (ROOT / path).exists(), f"{document.name} names {path}"
         if name:
             kinds = "def|class|function|modifier|contract|library|struct|error|event"
@@ -204,14 +204,12 @@ def test_the_operators_programs_run(at_work: LocalNetwork, monkeypatch: pytest.M
         monkeypatch.setattr(sys, "argv", ["station.py", f"127.0.0.1:{port}", *urls])
         station = threading.Thread(target=exec, args=(program(0), names), daemon=True)
         station.start()
-        supplied = threading.Event()
         meter = UnmeteredUser(schedule, user.address)
         order = Order(Service.SUPPLY, 1, schedule.chain.height() + 1)
-        run_agents([SchedulerClient(schedule, user, order, meter)], supplied)
-        for _ in range(600):
-            if inverter.storage.given_out_wh or not station.is_alive():
+        run_agents([SchedulerClient(schedule, user, order, meter)], threading.Event())
+        for _ in poll(30):
+            if inverter.storage.given_out_wh:
                 break
-            supplied.wait(0.05)
         names["stop"].set()
         station.join(30)
         assert inverter.storage.given_out_wh == 1_000
