@@ -157,12 +157,14 @@ def test_the_shell_session_runs(
     monkeypatch.setenv("ENERGYSHARE_NETWORK", str(up.record))
     assert NetworkRecord.read(up.record).parties
 
+    said = {}
     for words in others:
         ran = run(*words)
         assert ran.status == 0, ran.err
         if words[0] in ("purchase", "convert"):
             up.wait_for("transfer 1, proven")
-        print(ran.out)
+        said[" ".join(words[:2])] = ran.out
+    assert re.search(r"Client1\W+947\W+51\b", said["query wallet"]), "73 bought, 3 drawn, 1 sold, 20 turned back"
 
 
 TERMS = Terms(
