@@ -215,6 +215,7 @@ def test_the_operators_programs_run(at_work: LocalNetwork, monkeypatch: pytest.M
         names["stop"].set()
         station.join(30)
         assert inverter.storage.given_out_wh == 1_000
+        assert not schedule.station(1).can_acquire
 
     # A line that a dispute suspended, restored.
     schedule.connect(user, Service.SUPPLY, 900)
