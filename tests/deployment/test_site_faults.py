@@ -220,3 +220,23 @@ def test_two_clients_with_gateways_of_their_own_draw_an_order_once(scene: Scene)
     assert scene.meter().absorbed_wh == 6 * 950
     assert scene.suspended() == []
     scene.assert_lawful(RIGHTS - 6_000)
+
+
+def test_a_user_without_a_terminal_gets_nothing_and_stops_nobody_else(scene: Scene) -> None:
+    schedule, network = scene.schedule, scene.local.network
+    stranger, chain = network.actors.relayer(Side.SCHEDULE), scene.schedule.chain
+    schedule.set_lines(network.account(Side.SCHEDULE, COMPANY), stranger.address, [(1, 500)])
+    ours = network.account(Side.SCHEDULE, "Client1")
+    chain.transact(schedule.rights.functions.transfer(stranger.address, 1_000), ours)
+    schedule.approve(stranger, 1_000)
+    schedule.connect(stranger, SUPPLY, 0)
+    schedule.connect(stranger, ACQUIRE, 0)
+
+    with scene.serving(scene.order(SUPPLY, 2)) as client:
+        scene.wait_until_done(client)
+    with scene.serving(scene.order(ACQUIRE, 1)) as client:
+        scene.wait_until_done(client)
+
+    assert scene.units() == [("StationA", SUPPLY)] * 2 + [("StationA", ACQUIRE)]
+    assert scene.meter().absorbed_wh == 2 * 950
+    assert scene.site.balance.difference == 0
