@@ -135,8 +135,10 @@ class UserEnd:
             self._gateway.close()
             raise
 
-    def client(self, order: Order, *, units_at_once: int = 1, confirmations: int = 1) -> SchedulerClient:
-        """Who serves an order by this terminal."""
+    def client(
+        self, order: Order, *, units_at_once: int = 1, confirmations: int = 1, patience_blocks: int | None = None
+    ) -> SchedulerClient:
+        """Who serves an order by this terminal; see `SchedulerClient`."""
         register = TerminalRegister(self._gateway, self._terminal)
         return SchedulerClient(
             self._schedule,
@@ -146,6 +148,7 @@ class UserEnd:
             TerminalCommands(self._gateway, self._directory, self._account),
             units_at_once=units_at_once,
             confirmations=confirmations,
+            patience_blocks=patience_blocks,
         )
 
     def close(self) -> None:
@@ -169,9 +172,13 @@ class Site:
     feeder: Feeder
     storages: Mapping[str, SimulatedStorage]
     """By the station's name."""
+    terminals: Mapping[str, Terminal]
+    """By their ids."""
     clients: Mapping[str, StationClient]
     """The stations' agents, by their names."""
     record: SiteRecord
+    broker: Broker | None
+    """The one that was started, if any."""
     _closing: ExitStack
     _stop: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
@@ -218,9 +225,12 @@ class Site:
                 name = f"{terminal}-gateway"
                 return embedded.gateway(name, [terminal]) if embedded else replace(_given(broker), user=name)
 
+            terminals: dict[str, Terminal] = {}
+
             def started(terminal: Terminal) -> None:
                 terminal.start()
                 closing.callback(terminal.close)
+                terminals[terminal.terminal] = terminal
 
             def journal(terminal: str) -> Path | None:
                 return None if journals is None else journals / f"{terminal}.sqlite"
@@ -263,7 +273,7 @@ class Site:
                     keeps=keeps,
                 )
             record = SiteRecord({name: gateway_address(terminal_of(name)).url for name in users})
-            return cls(network, schedule, feeder, storages, clients, record, closing.pop_all())
+            return cls(network, schedule, feeder, storages, terminals, clients, record, embedded, closing.pop_all())
 
     def run(self, poll_s: float = 0.2, on_step: Callable[[StationClient, Step], None] | None = None) -> None:
         """Let the stations' agents act in a thread. Returns at once."""

@@ -30,7 +30,7 @@ REMEMBERED = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """Whose terminal is which."""
+    """Whose terminal is which. The chain may know users who have none here: nothing moves to them, nor from them."""
 
     users: Mapping[str, str]
     """Terminal by the user's address."""
@@ -54,7 +54,10 @@ class TerminalCommands:
         known = self._sent.get(movement.reference)
         if known is not None and not _was_not_taken(known):
             return
-        user, station = self._directory.users[movement.user], self._directory.stations[movement.station]
+        user, station = self._directory.users.get(movement.user), self._directory.stations[movement.station]
+        if user is None:
+            logger.warning("%s has no terminal: its unit does not move, as its meter will say", movement.user)
+            return
         supplied = movement.service is Service.SUPPLY
         command = Command(
             reference=_reference(movement.reference),
@@ -99,7 +102,8 @@ class StationTerminalMeter:
     def received_wh(self, user: str, connection: EventReference) -> int | None:
         if _current(self._gateway, self._terminal) is None:
             return None
-        reading = self._gateway.line(self._terminal, self._directory.users[user])
+        terminal = self._directory.users.get(user)
+        reading = None if terminal is None else self._gateway.line(self._terminal, terminal)
         return 0 if reading is None or reading.connection != _reference(connection) else reading.received_wh
 
     def storage(self) -> Storage | None:

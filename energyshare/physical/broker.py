@@ -2,7 +2,8 @@
 
 Any other MQTT 5 broker serves as well, by its URL. Give each terminal a user there, named as its id, that may publish
 what the table in `topics` has from terminals and read its commands; and each gateway one that may do the reverse for
-its terminals. A user is its own client identifier.
+its terminals. A terminal's user is its client identifier, which has one session; a gateway adds a dot and a number of
+its own and keeps none, so that there may be several of one user.
 """
 
 from __future__ import annotations
@@ -148,6 +149,7 @@ class Broker:
             try:
                 await broker.external_connected(connection.from_client, connection.to_client, "default")
             finally:
+                connection.forget()
                 pump.cancel()
                 writer.close()
                 with suppress(asyncio.CancelledError):
@@ -204,7 +206,9 @@ class _Doorkeeper(BaseAuthPlugin, BaseTopicPlugin):  # type: ignore[misc]
         return action != Action.SUBSCRIBE or self._accounts.may_read(session.username, topic or "")
 
     async def on_broker_message_broadcast(self, *, client_id: str, message: Any) -> None:
-        self._connections[client_id].passed_on()
+        connection = self._connections.get(client_id)
+        if connection is not None:
+            connection.passed_on()
 
     async def close(self) -> None:
         """Nothing is held."""

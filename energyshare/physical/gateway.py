@@ -99,7 +99,7 @@ class Gateway:
         self._states: dict[str, State] = {}
         self._changed = threading.Condition()
         self._closing = False
-        self._link = Link(address, on_ready=self._connected)
+        self._link = Link(address, keeps_session=False, on_ready=self._connected)
         for topics in map(Topics, terminals):
             self._link.subscribe(topics.state, self._state_heard)
             self._link.subscribe(topics.meter, self._hearing(MeterReading, self._reading_heard))

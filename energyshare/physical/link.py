@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -91,21 +92,31 @@ class Link:
     """
 
     def __init__(
-        self, address: BrokerAddress, *, will: Will | None = None, on_ready: Callable[[], None] = lambda: None
+        self,
+        address: BrokerAddress,
+        *,
+        will: Will | None = None,
+        keeps_session: bool = True,
+        on_ready: Callable[[], None] = lambda: None,
     ) -> None:
         """
         Args:
             will: Said by the broker once this client vanished.
+            keeps_session: Whether the broker keeps what comes while this client is away. There is one such client of a
+                user, and another in its place takes it over; of those that keep none there may be many.
             on_ready: Called whenever the client is connected and subscribed, also for the first time.
         """
         self.address = address
+        self._keeps_session = keeps_session
         self._on_ready = on_ready
         self._filters: dict[str, Callable[[str, bytes], None]] = {}
         self._publications: dict[int, Future[None]] = {}
         self._subscribing: int | None = None
         self._first: Future[None] = Future()
         self._client = client = Client(
-            CallbackAPIVersion.VERSION2, client_id=address.user, protocol=MQTTProtocolVersion.MQTTv5
+            CallbackAPIVersion.VERSION2,
+            client_id=address.user if keeps_session else f"{address.user}.{secrets.token_hex(8)}",
+            protocol=MQTTProtocolVersion.MQTTv5,
         )
         client.username_pw_set(address.user, address.password)
         client.reconnect_delay_set(min_delay=1, max_delay=30)
@@ -133,9 +144,13 @@ class Link:
     def start(self, timeout: float = 10) -> None:
         """Connect, and wait until subscribed. Raises LinkError, LinkRefused."""
         expiry = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-        expiry.SessionExpiryInterval = SESSION_SECONDS
+        expiry.SessionExpiryInterval = SESSION_SECONDS if self._keeps_session else 0
         self._client.connect_async(
-            self.address.host, self.address.port, keepalive=30, clean_start=False, properties=expiry
+            self.address.host,
+            self.address.port,
+            keepalive=30,
+            clean_start=not self._keeps_session,
+            properties=expiry,
         )
         self._client.loop_start()
         try:

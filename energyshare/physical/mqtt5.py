@@ -192,13 +192,14 @@ class Connection:
     ) -> None:
         """
         Args:
-            connections: By user, to which it adds itself once it knows its own.
+            connections: By client, to which it adds itself once it knows who that is, until it ends.
         """
         self._reader = reader
         self._writer = writer
         self._rights = rights
         self._connections = connections
         self._user = ""
+        self._client = ""
         self._passing = 0
         """Publications that amqtt has and did not pass on yet."""
         self._passed_all = asyncio.Event()
@@ -236,6 +237,11 @@ class Connection:
         except (asyncio.IncompleteReadError, ConnectionError):
             logger.debug("client %r left", self._user)
         await self._end(None)
+
+    def forget(self) -> None:
+        """It ended: nothing is passed on for it any more, unless its client is back on another."""
+        if self._connections.get(self._client) is self:
+            del self._connections[self._client]
 
     def passed_on(self) -> None:
         """amqtt passed a publication on."""
@@ -316,13 +322,16 @@ class Connection:
         if not flags & 0x80:
             raise ProtocolViolation(_NOT_AUTHORIZED, "no user name")
         user = packet.text()
-        if client != user:
-            raise ProtocolViolation(0x85, "the client's identifier must be its user name")
+        if client != user and (self._keeps_session or not client.startswith(user + b".")):
+            raise ProtocolViolation(
+                0x85, "the client's identifier must be its user name, or begin with that and a dot and keep no session"
+            )
         password = packet.text() if flags & 0x40 else b""
         if not self._rights.knows(user.decode(errors="replace"), password.decode(errors="replace")):
             raise ProtocolViolation(_NOT_AUTHORIZED, "no such user and password")
         self._user = user.decode()
-        self._connections[self._user] = self
+        self._client = client.decode(errors="replace")
+        self._connections[self._client] = self
         self._silence = keep_alive * 1.5 or None
         session = 0 if self._keeps_session else 0x02
         # No keep-alive and no password: both were seen to.

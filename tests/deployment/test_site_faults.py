@@ -1,0 +1,242 @@
+"""A network with its terminals under fault: money, energy and meters agree whatever dies, restarts or lies."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from energyshare.amount import BASE_UNITS
+from energyshare.chain.keys import Keyring
+from energyshare.chain.sending import poll
+from energyshare.deployment.actors import COMPANY, Actors
+from energyshare.deployment.deploy import StationTerms, Terms
+from energyshare.deployment.local import LocalNetwork
+from energyshare.deployment.site import Site, reports
+from energyshare.dispatch.agents import Act, Agent, Step, run
+from energyshare.dispatch.client import Order, SchedulerClient
+from energyshare.dispatch.dispatcher import StationState
+from energyshare.dispatch.rules import Rules, Service
+from energyshare.dispatch.schedule import Schedule
+from energyshare.ledger.audit import audit
+from energyshare.physical.device import Transfer
+from energyshare.physical.messages import MeterReading
+from energyshare.physical.terminal import StationTerminal, Terminal
+from energyshare.side import Side
+
+SUPPLY, ACQUIRE = Service.SUPPLY, Service.ACQUIRE
+BLOCK_TIME_S = 0.1
+RIGHTS = 30 * BASE_UNITS
+FLOAT = 20 * BASE_UNITS
+LOSSES = {"StationA": 500, "StationB": 1_000}
+"""Of The user's lines, in basis points: A comes first."""
+
+
+def _terms() -> Terms:
+    state = StationState(40 * BASE_UNITS, 20 * BASE_UNITS, can_supply=True, can_acquire=True)
+    return Terms(
+        tokens={COMPANY: BASE_UNITS},
+        rights={"Client1": RIGHTS},
+        rules=Rules(idle_blocks=3_000),
+        stations=tuple(StationTerms(name, state, FLOAT) for name in LOSSES),
+        lines={"Client1": LOSSES},
+    )
+
+
+@dataclass
+class Scene:
+    """Two stations and a user, on chains that make blocks by themselves."""
+
+    local: LocalNetwork
+    site: Site
+    steps: list[tuple[Agent, Step]] = field(default_factory=list)
+
+    @property
+    def schedule(self) -> Schedule:
+        return self.site.schedule
+
+    def key(self, name: str) -> str:
+        return self.local.network.party(name).addresses[Side.SCHEDULE]
+
+    def order(self, service: Service, units: int) -> Order:
+        return Order(service, units, self.schedule.chain.height() + 1)
+
+    def units(self) -> list[tuple[str, Service]]:
+        """The user's, as the chain has them on record."""
+        records = self.schedule.unit_records(user=self.key("Client1"))
+        return [(list(LOSSES)[record.station - 1], record.service) for record in records]
+
+    def meter(self) -> MeterReading:
+        return self.site.feeder.user("client1").read()
+
+    def suspended(self) -> list[str]:
+        lines = self.schedule.lines_of(self.key("Client1"))
+        return [list(LOSSES)[line.station - 1] for line in lines if line.suspended]
+
+    @contextmanager
+    def serving(self, order: Order, **options: int) -> Iterator[SchedulerClient]:
+        """The user's client at work, by a gateway of its own."""
+        stop, failures = threading.Event(), list[Exception]()
+        with self.site.user("Client1") as end:
+            client = end.client(order, **options)
+
+            def work() -> None:
+                try:
+                    run([client], stop, 0.02, 0.5, lambda agent, step: self.steps.append((agent, step)))
+                except Exception as error:
+                    failures.append(error)
+
+            thread = threading.Thread(target=work)
+            thread.start()
+            try:
+                yield client
+            finally:
+                stop.set()
+                thread.join()
+        assert not failures, failures
+
+    def wait_until_done(self, client: SchedulerClient) -> None:
+        self.wait_until(lambda: (client, Act.DONE) in [(agent, step.act) for agent, step in self.steps])
+
+    def wait_until(self, reached: object) -> None:
+        assert callable(reached)
+        for _ in poll(30):
+            self.site.check()
+            if reached():
+                return
+        raise AssertionError(f"not in 30 s; units {self.units()}, last steps {self.steps[-3:]}")
+
+    def assert_lawful(self, rights_wh: int) -> None:
+        """No energy from nowhere, no right from nowhere, and the user holds `rights_wh`."""
+        schedule = self.schedule
+        assert self.site.balance.difference == 0
+        assert schedule.user_rights(self.key("Client1")) == rights_wh
+        stations = sum(schedule.station_rights(number) for number in (1, 2))
+        assert rights_wh + stations == RIGHTS + 2 * FLOAT
+        assert audit(self.local.network).ok
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    with ExitStack() as closing:
+        local = closing.enter_context(LocalNetwork("anvil", Actors(Keyring()), _terms(), on_step=lambda _: None))
+        local.run(BLOCK_TIME_S)
+        site = closing.enter_context(Site.start(local.network, reports, journals=tmp_path))
+        site.run(0.02)
+        yield Scene(local, site)
+
+
+def _vanish(terminal: Terminal) -> None:
+    """Its connection ends without a word, as that of a process that was killed."""
+    client = terminal._link._client
+    client.reconnect_delay_set(3_600, 3_600)
+    socket = client.socket()
+    assert socket is not None
+    socket.shutdown(2)
+
+
+def test_a_station_terminal_killed_between_moving_and_reading_costs_no_unit(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = scene.site.terminals["stationa"]
+    device = terminal._device
+    moved, released = threading.Event(), threading.Event()
+    whole = device.inject
+
+    def dying(transfer: Transfer) -> None:
+        whole(transfer)
+        moved.set()
+        released.wait()  # nothing that follows is ever seen
+
+    with ExitStack() as closing, scene.serving(scene.order(SUPPLY, 4)) as client:
+        closing.callback(released.set)
+        scene.wait_until(lambda: len(scene.units()) == 1)
+        with monkeypatch.context() as killed:
+            killed.setattr(device, "inject", dying)
+            scene.wait_until(moved.is_set)
+            _vanish(terminal)
+        again = StationTerminal(
+            "stationa",
+            device,
+            terminal._link.address,
+            trusted=scene.key("StationA"),
+            journal=tmp_path / "stationa.sqlite",
+        )
+        again.start()
+        closing.callback(again.close)
+        scene.wait_until_done(client)
+
+    assert scene.units() == [("StationA", SUPPLY)] * 4
+    assert scene.meter().absorbed_wh == 4 * 950
+    assert scene.suspended() == []
+    scene.assert_lawful(RIGHTS - 4_000)
+
+
+@pytest.mark.parametrize("service", [SUPPLY, ACQUIRE])
+def test_a_broker_restarted_under_an_order_costs_no_unit(scene: Scene, service: Service) -> None:
+    broker = scene.site.broker
+    assert broker is not None
+    with scene.serving(scene.order(service, 5)) as client:
+        for units in (1, 3):
+            scene.wait_until(lambda units=units: len(scene.units()) >= units)
+            broker.stop()
+            broker.start()
+        scene.wait_until_done(client)
+
+    assert scene.units() == [("StationA", service)] * 5
+    assert scene.suspended() == []
+    scene.assert_lawful(RIGHTS - 5_000 if service is SUPPLY else RIGHTS + 5_000)
+
+
+def test_a_meter_that_reads_too_little_is_disputed_and_the_order_goes_on_elsewhere(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = scene.site.terminals["client1"]._device
+    whole = device.read
+    with scene.serving(scene.order(SUPPLY, 5), patience_blocks=20) as client:
+        scene.wait_until(lambda: len(scene.units()) >= 2)
+        monkeypatch.setattr(device, "read", lambda: MeterReading(0, max(0, whole().absorbed_wh - 500)))
+        scene.wait_until_done(client)
+
+    units = scene.units()
+    assert len(units) == 5
+    assert units == sorted(units), "all from A, then all from B"
+    assert {station for station, _ in units} == {"StationA", "StationB"}
+    assert scene.suspended() == ["StationA"]
+    scene.assert_lawful(RIGHTS - 5_000)
+
+
+def test_two_clients_with_gateways_of_their_own_draw_an_order_once(scene: Scene) -> None:
+    order = scene.order(SUPPLY, 6)
+    with scene.serving(order) as first, scene.serving(order) as second:
+        scene.wait_until_done(first)
+        scene.wait_until_done(second)
+
+    assert scene.units() == [("StationA", SUPPLY)] * 6
+    assert scene.meter().absorbed_wh == 6 * 950
+    assert scene.suspended() == []
+    scene.assert_lawful(RIGHTS - 6_000)
+
+
+def test_a_user_without_a_terminal_gets_nothing_and_stops_nobody_else(scene: Scene) -> None:
+    schedule, network = scene.schedule, scene.local.network
+    stranger, chain = network.actors.relayer(Side.SCHEDULE), scene.schedule.chain
+    schedule.set_lines(network.account(Side.SCHEDULE, COMPANY), stranger.address, [(1, 500)])
+    ours = network.account(Side.SCHEDULE, "Client1")
+    chain.transact(schedule.rights.functions.transfer(stranger.address, 1_000), ours)
+    schedule.approve(stranger, 1_000)
+    schedule.connect(stranger, SUPPLY, 0)
+    schedule.connect(stranger, ACQUIRE, 0)
+
+    with scene.serving(scene.order(SUPPLY, 2)) as client:
+        scene.wait_until_done(client)
+    with scene.serving(scene.order(ACQUIRE, 1)) as client:
+        scene.wait_until_done(client)
+
+    assert scene.units() == [("StationA", SUPPLY)] * 2 + [("StationA", ACQUIRE)]
+    assert scene.meter().absorbed_wh == 2 * 950
+    assert scene.site.balance.difference == 0
