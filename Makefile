@@ -3,7 +3,7 @@
 .PHONY: help demo test check bench generate console setup clean
 
 help:
-	@echo 'make demo      two chains, a purchase and its conversions, here and now: needs Python alone'
+	@echo 'make demo      money becomes energy and money again, on two chains, here and now: needs Python alone'
 	@echo 'make test      every test: Python, forge, ape'
 	@echo 'make check     format, lint, types, generated files'
 	@echo 'make bench     gas, latency and throughput'

@@ -291,14 +291,15 @@ class Chain:
 
     def wait_receipt(self, transaction_hash: bytes, timeout: float = RECEIPT_TIMEOUT) -> TxReceipt:
         """The receipt once mined, reverted or not. Raises ChainError as `wait_receipts` does."""
-        return self._sender.wait_receipts([transaction_hash], timeout)[0]
+        return self.wait_receipts([transaction_hash], timeout)[0]
 
     def wait_receipts(self, hashes: Sequence[bytes], timeout: float = RECEIPT_TIMEOUT) -> list[TxReceipt]:
         """Receipts in the order of `hashes`, reverted transactions' too.
 
         Raises ChainError after `timeout` seconds, or once the node has dropped a transaction.
         """
-        return self._sender.wait_receipts(hashes, timeout)
+        # A node that makes a block with each transaction may miss one that came while it made another.
+        return self._sender.wait_receipts(hashes, timeout, self.mine if self.automine else None)
 
     def deploy(self, name: str, args: Sequence[Any], account: LocalAccount) -> tuple[ChecksumAddress, TxReceipt]:
         """Create the contract `name` of this project; its address and receipt."""

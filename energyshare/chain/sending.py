@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -212,8 +212,16 @@ class Sender:
                 raise
         return digests
 
-    def wait_receipts(self, digests: Sequence[bytes], timeout: float = RECEIPT_TIMEOUT) -> list[TxReceipt]:
+    def wait_receipts(
+        self,
+        digests: Sequence[bytes],
+        timeout: float = RECEIPT_TIMEOUT,
+        on_stall: Callable[[], None] | None = None,
+    ) -> list[TxReceipt]:
         """Receipts in the order of `digests`, reverted transactions' too.
+
+        Args:
+            on_stall: Called again and again once they are slow to come.
 
         Raises ChainError after `timeout` seconds, or once the node has dropped a transaction.
         """
@@ -232,6 +240,8 @@ class Sender:
             if not missing:
                 return [found[bytes(digest)] for digest in digests]
             if time.monotonic() - started > DROP_GRACE:
+                if on_stall is not None:
+                    on_stall()
                 unknown = 0 if self._is_known(missing[0]) else unknown + 1
                 if unknown == _DROP_ANSWERS:
                     self.forget()

@@ -277,3 +277,19 @@ def test_deployment_errors_are_decoded(run: Run, accounts: list[LocalAccount]) -
 def send(chain: Chain, account: LocalAccount, transaction: dict[str, Any]) -> None:
     raw = account.sign_transaction(transaction).raw_transaction
     request(provider_of(chain.w3), "eth_sendRawTransaction", "0x" + bytes(raw).hex())
+
+
+@pytest.mark.parametrize("backend", ["py-evm", "anvil"])
+def test_a_transaction_that_a_block_missed_is_in_the_next(
+    backend: str, run: Run, accounts: list[LocalAccount], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node may take a transaction while it makes a block for another, and then make no block for it."""
+    monkeypatch.setattr(sending, "DROP_GRACE", 0.05)
+    with run(backend) as chain:
+        chain.stop_automine()
+        digest = chain.submit({"to": accounts[1].address, "value": 1}, accounts[0])
+        chain.automine = True
+
+        receipt = chain.wait_receipt(digest, timeout=10)
+
+    assert receipt["status"] == 1
