@@ -69,8 +69,10 @@ class Shares:
     random_loss: float
     lowest_loss: float
     price_guided_loss: float
-    optimum_loss: float
+    lowest_optimum_loss: float
     """The least for what lowest-loss served."""
+    price_guided_optimum_loss: float
+    """The least for what price-guided served, which is more where energy is short."""
     random_served: float
     lowest_served: float
     price_guided_served: float
@@ -89,8 +91,8 @@ class Point:
 
     @property
     def above_optimum(self) -> float:
-        """By how much price-guided loses more than the optimum, relative to it."""
-        return self.mean.price_guided_loss / self.mean.optimum_loss - 1
+        """By how much price-guided loses more than the optimum of what it served, relative to that."""
+        return self.mean.price_guided_loss / self.mean.price_guided_optimum_loss - 1
 
     @property
     def over_lowest(self) -> float:
@@ -99,10 +101,10 @@ class Point:
 
     @property
     def gap_closed(self) -> float:
-        """What price-guided saves, as a share of what the optimum saves over lowest-loss."""
+        """How much smaller price-guided's gap to its optimum is than lowest-loss's to its own, relative to that."""
         mean = self.mean
-        gap = mean.lowest_loss - mean.optimum_loss
-        return (mean.lowest_loss - mean.price_guided_loss) / gap if gap > 0 else 0.0
+        gap = mean.lowest_loss - mean.lowest_optimum_loss
+        return 1 - (mean.price_guided_loss - mean.price_guided_optimum_loss) / gap if gap > 0 else 0.0
 
     def to_json(self) -> dict[str, object]:
         return {
@@ -144,7 +146,8 @@ def one_repeat(scarcity: Scarcity, seed: int) -> Shares:
         random_loss=random.loss,
         lowest_loss=lowest.loss,
         price_guided_loss=guided.loss,
-        optimum_loss=optimum(script, lowest, parameters.rules),
+        lowest_optimum_loss=optimum(script, lowest, parameters.rules),
+        price_guided_optimum_loss=optimum(script, guided, parameters.rules),
         random_served=random.delivered_units / asked,
         lowest_served=lowest.delivered_units / asked,
         price_guided_served=guided.delivered_units / asked,

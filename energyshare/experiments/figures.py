@@ -7,6 +7,7 @@ from pathlib import Path
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.ticker import ScalarFormatter
 
 from energyshare.experiments.capacity import Losses, Point
 from energyshare.experiments.experiment3 import Experiment3
@@ -88,7 +89,7 @@ def draw_scarcity(points: Sequence[Point], path: Path) -> tuple[Path, Path]:
             ("random", "tab:red", "s", [mean.random_loss for mean in means]),
             ("lowest loss", "tab:blue", "o", [mean.lowest_loss for mean in means]),
             ("price-guided", "tab:green", "^", [mean.price_guided_loss for mean in means]),
-            ("clairvoyant", "black", "_", [mean.optimum_loss for mean in means]),
+            ("clairvoyant", "black", "_", [mean.price_guided_optimum_loss for mean in means]),
         ):
             ratios = [point.scarcity.ratio for point in curve]
             axes.plot(ratios, [100 * loss for loss in taken], marker=marker, color=color, label=name)
@@ -96,6 +97,8 @@ def draw_scarcity(points: Sequence[Point], path: Path) -> tuple[Path, Path]:
         axes.set_xlabel("energy that can be drawn / demand")
         axes.set_ylabel("loss, % of what is sent")
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(ScalarFormatter())
+        axes.yaxis.set_minor_formatter(ScalarFormatter())
         axes.legend()
         axes.grid(which="both", alpha=0.2)
     return _save(figure, path)
