@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Self
 
 from energyshare.deployment.actors import PartyKind
-from energyshare.dispatch.agents import Step, run
+from energyshare.dispatch.agents import WINDOW_S, Step, run
 from energyshare.dispatch.client import Order, RegisterMeter, SchedulerClient
 from energyshare.dispatch.dispatcher import Report, StationState
 from energyshare.dispatch.rules import Rules
@@ -136,7 +136,13 @@ class UserEnd:
             raise
 
     def client(
-        self, order: Order, *, units_at_once: int = 1, confirmations: int = 1, patience_blocks: int | None = None
+        self,
+        order: Order,
+        *,
+        units_at_once: int = 1,
+        confirmations: int = 1,
+        patience_blocks: int | None = None,
+        window_s: int = WINDOW_S,
     ) -> SchedulerClient:
         """Who serves an order by this terminal; see `SchedulerClient`."""
         register = TerminalRegister(self._gateway, self._terminal)
@@ -149,6 +155,7 @@ class UserEnd:
             units_at_once=units_at_once,
             confirmations=confirmations,
             patience_blocks=patience_blocks,
+            window_s=window_s,
         )
 
     def close(self) -> None:

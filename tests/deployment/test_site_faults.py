@@ -197,7 +197,7 @@ def test_a_meter_that_reads_too_little_is_disputed_and_the_order_goes_on_elsewhe
 ) -> None:
     device = scene.site.terminals["client1"]._device
     whole = device.read
-    with scene.serving(scene.order(SUPPLY, 5), patience_blocks=20) as client:
+    with scene.serving(scene.order(SUPPLY, 5), patience_blocks=20, window_s=1) as client:
         scene.wait_until(lambda: len(scene.units()) >= 2)
         monkeypatch.setattr(device, "read", lambda: MeterReading(0, max(0, whole().absorbed_wh - 500)))
         scene.wait_until_done(client)
