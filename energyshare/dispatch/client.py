@@ -247,17 +247,24 @@ class SchedulerClient:
         return step
 
     def close(self, wait: bool = True) -> Step:
-        """End the user's connection, with its meter's last reading. What is not accepted of a sale is released."""
+        """End the user's connection, with its meter's last reading. What is not accepted of a sale is released.
+
+        It waits for what is on its way until the command for that has expired: it would else come on no connection.
+        """
         turn = Turn.begin(self.schedule.chain, self.account)
         if turn is None:
             return Step(Act.WAITS_FOR_BLOCK, "a transaction of the user is on its way")
-        connection = self._connection()
-        if _is_over(connection):
+        c, height = self._connection(), self.schedule.chain.height()
+        if _is_over(c):
             return Step(Act.DONE, "no connection is open")
-        reading_wh = self._reading(connection, self.schedule.chain.height())
+        reading_wh = self._reading(c, height)
         if reading_wh is None:
             return Step(Act.WAITS_FOR_METER, "the meter cannot be read")
-        return self._close(turn, connection, reading_wh, wait)
+        if (c.due or reading_wh < self._least(c)) and not self._expired(c, height):
+            return Step(
+                Act.WAITS_FOR_METER, f"{c.due} units are on their way" if c.due else "the last has not come yet"
+            )
+        return self._close(turn, c, reading_wh, wait)
 
     def stirred(self, news: News | None) -> bool:
         if news is not None and news.reorganised:
@@ -428,11 +435,12 @@ class SchedulerClient:
 
     def _overdue(self, c: Connection, height: int) -> bool:
         """Whether nothing is to be expected any more of what was drawn last."""
+        return height >= c.active_block + self._patience_blocks and self._expired(c, height)
+
+    def _expired(self, c: Connection, height: int) -> bool:
+        """Whether no terminal may begin any more with what was drawn last."""
         chain = self.schedule.chain
-        return (
-            height >= c.active_block + self._patience_blocks
-            and chain.header(height).timestamp >= chain.header(c.active_block).timestamp + self._window_s
-        )
+        return chain.header(height).timestamp >= chain.header(c.active_block).timestamp + self._window_s
 
     def _least(self, c: Connection) -> int:
         """What the meter reads at least once all that was delivered has come through; a watt-hour a unit may round."""

@@ -8,6 +8,7 @@ import pytest
 from web3.contract.contract import ContractFunction
 
 from energyshare.chain.connection import Chain
+from energyshare.chain.transport import provider_of, request
 from energyshare.dispatch.agents import Act, News, Turn
 from energyshare.dispatch.client import SchedulerClient
 from energyshare.dispatch.rules import End, Service
@@ -303,6 +304,22 @@ def test_no_connection_is_closed_while_its_energy_may_still_come(town: Town, ser
 
     assert len(town.records("bob")) == 2
     assert town.suspended("bob") == []
+
+
+@pytest.mark.parametrize("service", [SUPPLY, ACQUIRE])
+def test_closing_waits_for_the_energy_that_is_on_its_way_and_no_longer(town: Town, service: Service) -> None:
+    town.feeder.stuck = True
+    client = town.client("bob", town.order(service, 2), window_s=60)
+    while client.step().act is not Act.CONNECTED:
+        pass
+    assert client.close().act is Act.WAITS_FOR_METER
+
+    request(provider_of(town.chain.w3), "evm_increaseTime", hex(60))
+    town.chain.mine()
+
+    assert client.close().act is Act.CLOSED
+    assert town.suspended("bob") == (["near"] if service is SUPPLY else [])
+    assert client.close().act is Act.DONE
 
 
 def test_a_long_order_is_counted_once_and_anew_after_a_reorganisation(
