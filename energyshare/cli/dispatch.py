@@ -15,11 +15,12 @@ import click
 from rich.console import Console
 
 from energyshare.amount import whole_units
+from energyshare.chain.sending import poll
 from energyshare.cli.network import until_signal
 from energyshare.cli.options import AMOUNT, network_option, open_network, settings_option
 from energyshare.cli.output import console_for, json_option, table, write_json
 from energyshare.deployment.site import SiteRecord, UserEnd
-from energyshare.dispatch.agents import Act, Agent, Step, run
+from energyshare.dispatch.agents import WINDOW_S, Act, Agent, Step, run
 from energyshare.dispatch.client import Order, SchedulerClient
 from energyshare.dispatch.dispatcher import Report, StationState
 from energyshare.dispatch.errors import FlagContradicted, ReportOvertaken, StoredExceedsCapacity
@@ -162,13 +163,21 @@ def _serve(
 @network_option
 @settings_option
 def close(name: str, record_path: Path, settings_path: Path | None) -> None:
-    """End what the user NAME has open on either side; what is not accepted of a sale is released."""
+    """End what the user NAME has open on either side; what is not accepted of a sale is released.
+
+    What is on its way is waited for, a minute at most.
+    """
     with open_network(record_path, settings_path) as network:
         schedule = network.schedule()
         for service in SERVICES:
             order = Order(service, 1, schedule.chain.height() + 1)
             with _client(network, schedule, record_path, name, order) as client:
-                step = client.close()
+                for _ in poll(2 * WINDOW_S):
+                    step = client.close()
+                    if not step.act.waits:
+                        break
+                else:
+                    raise EnergyShareError(f"{name}, {service}: {step.detail}; does the chain make blocks? Close later")
             click.echo(f"{name}, {service}: {step.act if step.act is Act.CLOSED else step.detail}")
 
 

@@ -71,8 +71,10 @@ CHECK_INTERVAL_S = 0.5
     "--broker",
     "broker_url",
     metavar="URL",
+    envvar="ENERGYSHARE_BROKER",
     help="An MQTT 5 broker with an account for each terminal, its party's name in small letters, and for each that "
-    "commands one, `<name>-gateway`, all with the URL's password (its user is not used); by default one is started.",
+    "commands one, `<name>-gateway`, all with the URL's password (its user is not used); by default one is started. "
+    "Others see command lines: name it in ENERGYSHARE_BROKER.",
 )
 @click.option(
     "--sun",
@@ -114,6 +116,7 @@ def up(
         ) as local,
     ):
         local.write_record(record_path)
+        SiteRecord.beside(record_path).unlink(missing_ok=True)  # of one that was killed
         mine = record_path.read_bytes()
         try:
             for side in Side:

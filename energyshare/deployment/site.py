@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -18,7 +19,7 @@ from types import TracebackType
 from typing import Self
 
 from energyshare.deployment.actors import PartyKind
-from energyshare.dispatch.agents import Step, run
+from energyshare.dispatch.agents import WINDOW_S, Step, run
 from energyshare.dispatch.client import Order, RegisterMeter, SchedulerClient
 from energyshare.dispatch.dispatcher import Report, StationState
 from energyshare.dispatch.rules import Rules
@@ -96,11 +97,17 @@ class SiteRecord:
         return record_path.with_suffix(".site.json")
 
     def write(self, path: Path) -> None:
-        """Readable by its owner alone. Raises SiteError."""
+        """Readable by its owner alone, whatever stood there; the whole of it or nothing. Raises SiteError."""
         body = json.dumps({"gateways": dict(self.gateways)}, indent=2)
         try:
-            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-                file.write(body + "\n")
+            descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+            try:
+                with os.fdopen(descriptor, "w") as file:
+                    file.write(body + "\n")
+                Path(temporary).replace(path)
+            except BaseException:
+                Path(temporary).unlink()
+                raise
         except OSError as error:
             raise SiteError(f"cannot write {path}: {error.strerror}; name a writable folder") from error
 
@@ -129,14 +136,20 @@ class UserEnd:
         self._terminal = terminal
         self._gateway.start()
         try:
-            if not self._gateway.wait_for(lambda: self._gateway.state(terminal) is State.READY, READY_S):
+            if not self._gateway.wait_for(self._answers, READY_S):
                 raise SiteError(f"the terminal of {name} is away: is the network running with its terminals?")
         except BaseException:
             self._gateway.close()
             raise
 
     def client(
-        self, order: Order, *, units_at_once: int = 1, confirmations: int = 1, patience_blocks: int | None = None
+        self,
+        order: Order,
+        *,
+        units_at_once: int = 1,
+        confirmations: int = 1,
+        patience_blocks: int | None = None,
+        window_s: int = WINDOW_S,
     ) -> SchedulerClient:
         """Who serves an order by this terminal; see `SchedulerClient`."""
         register = TerminalRegister(self._gateway, self._terminal)
@@ -149,10 +162,15 @@ class UserEnd:
             units_at_once=units_at_once,
             confirmations=confirmations,
             patience_blocks=patience_blocks,
+            window_s=window_s,
         )
 
     def close(self) -> None:
         self._gateway.close()
+
+    def _answers(self) -> bool:
+        """Whether the terminal is ready and its meter was heard: the two come apart."""
+        return self._gateway.state(self._terminal) is State.READY and self._gateway.reading(self._terminal) is not None
 
     def __enter__(self) -> Self:
         return self
@@ -277,14 +295,8 @@ class Site:
 
     def run(self, poll_s: float = 0.2, on_step: Callable[[StationClient, Step], None] | None = None) -> None:
         """Let the stations' agents act in a thread. Returns at once."""
-
-        def act() -> None:
-            try:
-                run(list(self.clients.values()), self._stop, poll_s, on_step=on_step)
-            except Exception as error:
-                self._failure = error
-
-        self._begin("station agents", act)
+        agents = list(self.clients.values())
+        self._begin("station agents", lambda: run(agents, self._stop, poll_s, on_step=on_step))
 
     def shine(self, energy_wh: int, every_s: float) -> None:
         """Let every storage take in `energy_wh` from the sun again and again, as far as it has room, in a thread."""
@@ -309,9 +321,13 @@ class Site:
         return Balance.of([device.storage for device in self.storages.values()], self.feeder.flows)
 
     def check(self) -> None:
-        """Raise what has ended the agents since `run`, if anything has."""
+        """Raise what has ended an agent, a terminal, the broker or the sun, if anything has."""
         if self._failure is not None:
             raise self._failure
+        for terminal in self.terminals.values():
+            terminal.check()
+        if self.broker is not None:
+            self.broker.check()
 
     def close(self) -> None:
         """Stop agents, terminals and broker."""
@@ -329,7 +345,13 @@ class Site:
         self.close()
 
     def _begin(self, name: str, work: Callable[[], None]) -> None:
-        thread = threading.Thread(target=work, name=name, daemon=True)
+        def watched() -> None:
+            try:
+                work()
+            except Exception as error:
+                self._failure = error
+
+        thread = threading.Thread(target=watched, name=name, daemon=True)
         self._threads.append(thread)
         thread.start()
 

@@ -29,10 +29,12 @@ from energyshare.dispatch.schedule import SERVICES, Outcome, Schedule
 from energyshare.errors import EnergyShareError, NonceTaken, TransactionReverted
 
 __all__ = [
+    "WINDOW_S",
     "Act",
     "Agent",
     "Commands",
     "EventReference",
+    "Mark",
     "Movement",
     "News",
     "Step",
@@ -46,6 +48,9 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
+
+WINDOW_S = 60
+"""How long a command holds from its event's block on: seconds within which it must begin."""
 
 _FIRST_WINDOW = 64
 """Blocks that are searched first for an event that is likely to be recent; then twice as many each time."""
@@ -62,6 +67,22 @@ class EventReference:
     @classmethod
     def of(cls, chain: Chain, log: LogReceipt) -> Self:
         return cls(chain.chain_id, bytes(log["transactionHash"]), log["logIndex"])
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A block up to which the chain was read. Set it before reading: what is replaced meanwhile is then read again."""
+
+    height: int
+    digest: bytes
+
+    @classmethod
+    def at(cls, chain: Chain, height: int) -> Self:
+        return cls(height, chain.header(height).hash)
+
+    def holds(self, chain: Chain, height: int) -> bool:
+        """Whether its block is there still, at `height` at most."""
+        return self.height <= height and chain.header(self.height).hash == self.digest
 
 
 @dataclass(frozen=True, slots=True)

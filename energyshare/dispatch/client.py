@@ -8,7 +8,7 @@ disputed counts: no right is ever paid back, and the dispute is the company's to
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from eth_account.signers.local import LocalAccount
@@ -17,9 +17,11 @@ from web3.types import LogReceipt
 
 from energyshare.chain.events import logs_of
 from energyshare.dispatch.agents import (
+    WINDOW_S,
     Act,
     Commands,
     EventReference,
+    Mark,
     Movement,
     News,
     Step,
@@ -102,6 +104,9 @@ class RegisterMeter:
         self._register = register
         self._installed_wh = dict(installed_wh or {})
         self._known: tuple[EventReference, int] | None = None
+        # What was read of the chain; after a reorganisation, and a restart, all is read anew.
+        self._mark: Mark | None = None
+        self._ended: dict[Service, _Ended] = {}
 
     def reading_wh(self, service: Service, connection: EventReference) -> int | None:
         total_wh = self._register.total_wh(service)
@@ -116,24 +121,39 @@ class RegisterMeter:
         return max(0, total_wh - baseline_wh)  # one that runs backwards reads nothing, and is disputed
 
     def _before(self, service: Service, connection: EventReference) -> int | None:
-        """What the connections before this one ended with; None where the chain has none such (any more)."""
-        schedule, user = self._schedule, address_topic(self._user)
-        range_ = (schedule.deployed_at, schedule.chain.height())
-        logs = [("Connected", log) for log in logs_of(schedule.chain, schedule.dispatch, "Connected", *range_, user)]
+        """What the connections before this one ended with; None where it is not the user's last any more."""
+        schedule, chain, user = self._schedule, self._schedule.chain, address_topic(self._user)
+        height, first = chain.height(), schedule.deployed_at
+        if self._mark is not None and self._mark.holds(chain, height):
+            first = self._mark.height + 1
+        else:
+            self._ended = dict.fromkeys(Service, _Ended())
+        mark = Mark.at(chain, height)
+        logs = [("Connected", log) for log in logs_of(chain, schedule.dispatch, "Connected", first, height, user)]
         for name in ("Metered", "MeterDisputed"):
-            logs += [(name, log) for log in logs_of(schedule.chain, schedule.dispatch, name, *range_, None, user)]
-        total_wh = last_wh = 0
+            logs += [(name, log) for log in logs_of(chain, schedule.dispatch, name, first, height, None, user)]
+        ended = dict(self._ended)
         for name, log in sorted(logs, key=lambda entry: (entry[1]["blockNumber"], entry[1]["logIndex"])):
             data = bytes(log["data"])
-            if SERVICES[_word(data, 0)] is not service:
-                continue
+            of = SERVICES[_word(data, 0)]
             if name == "Connected":
-                total_wh, last_wh = total_wh + last_wh, 0
-                if EventReference.of(schedule.chain, log) == connection:
-                    return total_wh
+                ended[of] = _Ended(EventReference.of(chain, log), ended[of].before_wh + ended[of].last_wh)
             elif not _word(data, 1):  # the user's, not the station's
-                last_wh = _word(data, 3)
-        return None
+                ended[of] = replace(ended[of], last_wh=_word(data, 3))
+        self._mark, self._ended = mark, ended
+        last = ended[service]
+        return last.before_wh if last.connection == connection else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """A user's last connection for a service, with the readings on record, in watt-hours."""
+
+    connection: EventReference | None = None
+    before_wh: int = 0
+    """The sum of those with which the connections before it ended."""
+    last_wh: int = 0
+    """The last of its own."""
 
 
 class SchedulerClient:
@@ -150,7 +170,7 @@ class SchedulerClient:
         units_at_once: int = 1,
         patience_blocks: int | None = None,
         confirmations: int = 1,
-        window_s: int = 60,
+        window_s: int = WINDOW_S,
     ) -> None:
         """
         Args:
@@ -159,11 +179,13 @@ class SchedulerClient:
             units_at_once: Drawn in a transaction, and so put at risk: one is what the design promises.
             patience_blocks: After a unit, how long the client waits for its energy or its acceptance. Then it closes
                 with what its meter reads, which disputes what is missing. By default half of the rules' idle blocks,
-                so that the user speaks before others may close the connection.
+                so that the user speaks before others may close the connection; never before the command for that
+                unit has expired, since energy that came afterwards would be on no connection.
             confirmations: Blocks on top of a sale's agreement before the terminal is told to send, and on top of the
                 last unit before the order is done. One costs a block of delay; a reorganisation that is deeper may
                 cost the seller the unit that it had under way. 0 where blocks come with transactions only.
-            window_s: How long a command to the terminal holds from its event's block on, in seconds.
+            window_s: How long commands hold from their event's block on, in seconds: those to the user's terminal, and
+                those of the stations.
         """
         if order.service is Service.ACQUIRE and commands is None:
             raise EnergyShareError("a sale needs somebody to send the energy: name the way to the user's terminal")
@@ -185,6 +207,7 @@ class SchedulerClient:
             for contract in (schedule.settlement if name in _OF_SETTLEMENT else schedule.dispatch,)
         }
         # What the last step found, to know cheaply when another one is worth it; nothing is decided by these.
+        self._counted: tuple[Mark, int] | None = None
         self._metered: tuple[EventReference, int, int] | None = None
         self._stations: frozenset[bytes] = frozenset()
         self._waits: Act | None = None
@@ -194,11 +217,17 @@ class SchedulerClient:
 
     def done(self, last: int | None = None) -> int:
         """Units of the order on record, up to the block `last` or the latest."""
-        schedule, service = self.schedule, SERVICES.index(self.order.service)
-        last = schedule.chain.height() if last is None else last
-        first = self.order.since_block
-        logs = logs_of(schedule.chain, schedule.dispatch, "UnitTransferred", first, last, None, self._user_topic)
-        return sum(int.from_bytes(log["data"]) == service for log in logs)
+        schedule, service, chain = self.schedule, SERVICES.index(self.order.service), self.schedule.chain
+        last = chain.height() if last is None else last
+        first, units = self.order.since_block, 0
+        if self._counted is not None and self._counted[0].holds(chain, last):
+            first, units = self._counted[0].height + 1, self._counted[1]
+        mark = Mark.at(chain, last) if last - first >= _RECOUNTED else None
+        logs = logs_of(chain, schedule.dispatch, "UnitTransferred", first, last, None, self._user_topic)
+        units += sum(int.from_bytes(log["data"]) == service for log in logs)
+        if mark is not None:
+            self._counted = mark, units
+        return units
 
     def step(self, wait: bool = True) -> Step:
         """One transaction at most. Raises EnergyShareError where nothing was done."""
@@ -218,17 +247,24 @@ class SchedulerClient:
         return step
 
     def close(self, wait: bool = True) -> Step:
-        """End the user's connection, with its meter's last reading. What is not accepted of a sale is released."""
+        """End the user's connection, with its meter's last reading. What is not accepted of a sale is released.
+
+        It waits for what is on its way until the command for that has expired: it would else come on no connection.
+        """
         turn = Turn.begin(self.schedule.chain, self.account)
         if turn is None:
             return Step(Act.WAITS_FOR_BLOCK, "a transaction of the user is on its way")
-        connection = self._connection()
-        if _is_over(connection):
+        c, height = self._connection(), self.schedule.chain.height()
+        if _is_over(c):
             return Step(Act.DONE, "no connection is open")
-        reading_wh = self._reading(connection, self.schedule.chain.height())
+        reading_wh = self._reading(c, height)
         if reading_wh is None:
             return Step(Act.WAITS_FOR_METER, "the meter cannot be read")
-        return self._close(turn, connection, reading_wh, wait)
+        if (c.due or reading_wh < self._least(c)) and not self._expired(c, height):
+            return Step(
+                Act.WAITS_FOR_METER, f"{c.due} units are on their way" if c.due else "the last has not come yet"
+            )
+        return self._close(turn, c, reading_wh, wait)
 
     def stirred(self, news: News | None) -> bool:
         if news is not None and news.reorganised:
@@ -261,9 +297,8 @@ class SchedulerClient:
             made = self._made(height)
             reading_wh_or_none = self._meter.reading_wh(self.order.service, made)
             least_wh = self._least(c)
-            deadline = c.active_block + self._patience_blocks
-            if reading_wh_or_none is None or (reading_wh_or_none < least_wh and height < deadline):
-                self._metered = (made, least_wh, deadline)
+            if reading_wh_or_none is None or (reading_wh_or_none < least_wh and not self._overdue(c, height)):
+                self._metered = (made, least_wh, c.active_block + self._patience_blocks)
                 return Step(
                     Act.WAITS_FOR_METER,
                     f"the meter reads {reading_wh_or_none} Wh, not {least_wh}"
@@ -323,7 +358,7 @@ class SchedulerClient:
         if made is not None and self._commands is not None:
             for movement in self._movements(c, made, height):
                 self._commands.send(movement)
-        if height >= c.active_block + self._patience_blocks:
+        if self._overdue(c, height):
             reading_wh = self._reading(c, height)
             if reading_wh is not None:
                 return self._close(turn, c, reading_wh, wait)
@@ -398,6 +433,15 @@ class SchedulerClient:
         """The meter on the connection, now."""
         return 0 if c.drawn == 0 else self._meter.reading_wh(self.order.service, self._made(height))
 
+    def _overdue(self, c: Connection, height: int) -> bool:
+        """Whether nothing is to be expected any more of what was drawn last."""
+        return height >= c.active_block + self._patience_blocks and self._expired(c, height)
+
+    def _expired(self, c: Connection, height: int) -> bool:
+        """Whether no terminal may begin any more with what was drawn last."""
+        chain = self.schedule.chain
+        return chain.header(height).timestamp >= chain.header(c.active_block).timestamp + self._window_s
+
     def _least(self, c: Connection) -> int:
         """What the meter reads at least once all that was delivered has come through; a watt-hour a unit may round."""
         right_wh = expected(self.order.service, c.delivered, c.loss_bp, self.schedule.unit_wh)
@@ -411,6 +455,9 @@ class SchedulerClient:
         place = self._station_topics.get(kind)
         return kind == self._rules_topic or (place is not None and indexed[place - 1] in self._stations)
 
+
+_RECOUNTED = 100
+"""Blocks that are read again at each step, rather than remembered."""
 
 _OVERTAKEN = frozenset({"AlreadyConnected", "NotConnected", "UnitsDue", "InsufficientRights"})
 """Refusals of what was possible when the step looked: a station, a keeper or a transfer came first."""

@@ -16,14 +16,14 @@ __all__ = ["Keeper", "connections_of"]
 
 
 def connections_of(schedule: Schedule, station: int, height: int) -> Iterator[tuple[str, Service, Connection]]:
-    """Who is connected to a station or has units due there, those who connected last first.
+    """Who is connected to a station or has units due there at the block `height`, those who connected last first.
 
-    Reads no further back than it must: the station's own counts say when all are found. Users who were counted when
-    it was registered are nowhere on record, and cost a search back to the deployment as long as they are counted.
+    Reads no further back than it must: the station's own counts at that block say when all are found. Users who were
+    counted when it was registered are nowhere on record, and cost a search back to the deployment while they count.
     """
-    state = schedule.station(station)
+    state = schedule.station(station, height)
     missing = {service: state.connected(service) for service in Service}
-    coming_wh = schedule.coming_wh(station)
+    coming_wh = schedule.coming_wh(station, height)
     seen: set[tuple[str, Service]] = set()
     made = backwards(
         schedule.chain, schedule.dispatch, "Connected", schedule.deployed_at, height, None, station.to_bytes(32)
@@ -37,10 +37,10 @@ def connections_of(schedule: Schedule, station: int, height: int) -> Iterator[tu
         if (user, service) in seen:
             continue
         seen.add((user, service))
-        connection = schedule.connection(user, service)
+        connection = schedule.connection(user, service, height)
         if connection.station != station:
             continue
-        connected = schedule.is_connected(user, service)
+        connected = schedule.is_connected(user, service, height)
         missing[service] -= connected
         coming_wh -= connection.due * schedule.unit_wh
         if connected or connection.due:

@@ -11,7 +11,7 @@ from eth_utils.crypto import keccak
 from web3.contract import Contract
 from web3.contract.contract import ContractFunction
 from web3.logs import DISCARD
-from web3.types import EventData, LogReceipt, TxReceipt
+from web3.types import BlockIdentifier, EventData, LogReceipt, TxReceipt
 
 from energyshare.chain.connection import Chain
 from energyshare.chain.events import events, logs_of
@@ -159,9 +159,9 @@ class Schedule:
     def station_count(self) -> int:
         return int(self.chain.call(self.dispatch.functions.stationCount()))
 
-    def station(self, station: int) -> StationState:
+    def station(self, station: int, block: BlockIdentifier = "latest") -> StationState:
         """A station as the list has it."""
-        held = self._station(station)
+        held = self._station(station, block)
         return StationState(
             capacity=held.capacity,
             stored=held.stored,
@@ -181,19 +181,19 @@ class Schedule:
         held = self._station(station)
         return held.epoch_supply if service is Service.SUPPLY else held.epoch_acquire
 
-    def coming_wh(self, station: int) -> int:
+    def coming_wh(self, station: int, block: BlockIdentifier = "latest") -> int:
         """What users have agreed to send and the station has not accepted."""
-        return self._station(station).coming
+        return self._station(station, block).coming
 
     def lines_of(self, user: str) -> list[ListedLine]:
         """Every line of a user in the order of assignment, suspended ones too."""
         return [ListedLine(*line) for line in self.chain.call(self.lines.functions.linesOf(user))]
 
-    def connection(self, user: str, service: Service) -> Connection:
-        return Connection(*self.chain.call(self.dispatch.functions.connectionOf(user, SERVICES.index(service))))
+    def connection(self, user: str, service: Service, block: BlockIdentifier = "latest") -> Connection:
+        return Connection(*self.chain.call(self.dispatch.functions.connectionOf(user, SERVICES.index(service)), block))
 
-    def is_connected(self, user: str, service: Service) -> bool:
-        return bool(self.chain.call(self.dispatch.functions.isConnected(user, SERVICES.index(service))))
+    def is_connected(self, user: str, service: Service, block: BlockIdentifier = "latest") -> bool:
+        return bool(self.chain.call(self.dispatch.functions.isConnected(user, SERVICES.index(service)), block))
 
     def assigned(self, user: str, service: Service) -> int | None:
         """Who would be assigned to a user now, after the stations' own checks; None for nobody."""
@@ -360,8 +360,8 @@ class Schedule:
             None if user is None else bytes.fromhex(user[2:]).rjust(32, b"\0"),
         )
 
-    def _station(self, station: int) -> _Station:
-        return _Station(*self.chain.call(self.dispatch.functions.stationState(station)))
+    def _station(self, station: int, block: BlockIdentifier = "latest") -> _Station:
+        return _Station(*self.chain.call(self.dispatch.functions.stationState(station), block))
 
 
 def _address(topic: bytes) -> str:

@@ -11,9 +11,11 @@ from eth_utils.address import to_checksum_address
 
 from energyshare.chain.events import logs_of
 from energyshare.dispatch.agents import (
+    WINDOW_S,
     Act,
     Commands,
     EventReference,
+    Mark,
     Movement,
     News,
     Step,
@@ -74,7 +76,7 @@ class StationClient:
         policy: ReportPolicy,
         *,
         confirmations: int = 1,
-        window_s: int = 60,
+        window_s: int = WINDOW_S,
         patience_blocks: int | None = None,
         keeps: bool = True,
     ) -> None:
@@ -109,7 +111,7 @@ class StationClient:
         self._patience_blocks = patience_blocks or max(1, schedule.rules().idle_blocks // 4)
         self._keeper = Keeper(schedule, account, [station]) if keeps else None
         # Up to where commands were sent, so as not to send all of the window at each step; lost without harm.
-        self._commanded: tuple[int, bytes] | None = None
+        self._commanded: Mark | None = None
         # What its meters said last, to see when they move.
         self._storage: Storage | None = None
         self._received_wh: dict[tuple[str, EventReference], int | None] = {}
@@ -155,19 +157,18 @@ class StationClient:
         """Have every unit supplied that was paid up to the block `height` and whose command has not expired."""
         if height < 0:
             return
+        mark = Mark.at(self.schedule.chain, height)
         for movement in self._movements(self._first_uncommanded(height), height):
             self._commands.send(movement)
-        self._commanded = (height, self.schedule.chain.header(height).hash)
+        self._commanded = mark
 
     # Inside
 
     def _first_uncommanded(self, height: int) -> int:
         """The block after those that were commanded, if they are there still; else the first within the window."""
         chain = self.schedule.chain
-        if self._commanded is not None:
-            known, digest = self._commanded
-            if known <= height and chain.header(known).hash == digest:
-                return known + 1
+        if self._commanded is not None and self._commanded.holds(chain, height):
+            return self._commanded.height + 1
         earliest = chain.header(height).timestamp - self._window_s
         low, high = self.schedule.deployed_at, height + 1
         while low < high:
@@ -206,7 +207,7 @@ class StationClient:
         """Users whose units are to be accepted, with the meter. What is coming says how many there are to be found."""
         schedule = self.schedule
         self._received_wh = {}
-        dues: dict[str, _Due] = {}
+        dues: dict[str, _Due | None] = {}
         agreed = backwards(
             schedule.chain,
             schedule.dispatch,
@@ -219,6 +220,7 @@ class StationClient:
             user = to_checksum_address(bytes(log["topics"][2])[-20:])
             if user in dues:
                 continue
+            dues[user] = None
             c = schedule.connection(user, Service.ACQUIRE)
             if c.station != self.station or not c.due:
                 continue
@@ -230,7 +232,7 @@ class StationClient:
             self._received_wh[which] = self._meter.received_wh(*which)
             dues[user] = (user, c, self._received_wh[which])
             coming_wh -= c.due * schedule.unit_wh
-        return list(dues.values())
+        return [due for due in dues.values() if due is not None]
 
     def _accept(self, turn: Turn, height: int, dues: Sequence[_Due], wait: bool) -> Step | None:
         """Accept what has come of each user's units: all, or after a while those that came."""

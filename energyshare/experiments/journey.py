@@ -135,9 +135,11 @@ class _Agents(ContractDispatcher):
             client = end.client(order, confirmations=0)
             while not (step := client.step()).act.ends and step.act is not Act.WAITS_FOR_STATION:
                 self._site.check()
-                if time.monotonic() > deadline:
+                if not step.act.waits:
+                    deadline = time.monotonic() + PATIENCE_S
+                elif time.monotonic() > deadline:
                     raise ChainError(f"{USERS[user]}: {step.act}, {step.detail}, for {PATIENCE_S:g} s: see the log")
-                if step.act.waits:
+                else:
                     time.sleep(POLL_S)
             return units - client.done()
 

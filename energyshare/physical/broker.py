@@ -88,6 +88,7 @@ class Broker:
         """Where it listens, once started."""
         self._accounts = _Accounts()
         self._thread: threading.Thread | None = None
+        self._failure: Exception | None = None
         self._stop: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
 
     def terminal(self, terminal: str) -> BrokerAddress:
@@ -110,9 +111,24 @@ class Broker:
     def start(self) -> None:
         """Listen. Raises BrokerError."""
         started: Future[None] = Future()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve(started)), name="broker", daemon=True)
+
+        def serve() -> None:
+            try:
+                asyncio.run(self._serve(started))
+            except Exception as error:
+                if not started.done():
+                    started.set_exception(error)
+                self._failure = error
+                logger.exception("the broker ends")
+
+        self._thread = threading.Thread(target=serve, name="broker", daemon=True)
         self._thread.start()
         started.result()
+
+    def check(self) -> None:
+        """Raise what has ended it since `start`, if anything has."""
+        if self._failure is not None:
+            raise self._failure
 
     def stop(self) -> None:
         """Close all connections and listen no more."""

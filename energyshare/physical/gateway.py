@@ -37,6 +37,9 @@ LATE_SECONDS = 5
 """How long the broker keeps a command whose time is over: it asks what became of it."""
 
 
+_AWAY = (State.LOST, State.DISCONNECTED)
+
+
 class CommandRefused(EnergyShareError):
     """A terminal will never carry out this command."""
 
@@ -62,10 +65,10 @@ class Exchange:
 class Gateway:
     """Commands terminals and hears them.
 
-    A command is sent again when its terminal comes back, when the broker comes back, and every few seconds, until there
-    is a result or a refusal for good. That is safe, since terminals know what they did; and needed, since a broker that
-    restarts forgets. A terminal that never heard of a command answers `expired` when it is late, so that nothing stays
-    open but for terminals that stay away.
+    A command is sent again when its terminal comes back, when the broker comes back, and every few seconds while the
+    terminal is there, until there is a result or a refusal for good. That is safe, since terminals know what they did;
+    and needed, since a broker that restarts forgets. A terminal that never heard of a command answers `expired` when it
+    is late, so that nothing stays open but for terminals that stay away.
     """
 
     def __init__(
@@ -173,13 +176,17 @@ class Gateway:
             exchange.result.set_exception(error)
 
     def _due(self, terminal: str | None = None, idle_seconds: float = 0) -> list[Exchange]:
-        """What is open and to be sent again: for `terminal`, if it was not for so long."""
+        """What is open and to be sent again: for `terminal`, if it was not for so long.
+
+        Nothing is, for a terminal that is away: the broker keeps what it was sent until it comes back.
+        """
         now = time.monotonic()
         with self._changed:
             due = [
                 exchange
                 for exchange in self._open.values()
                 if terminal in (None, exchange.command.terminal)
+                and (terminal or self._states.get(exchange.command.terminal) not in _AWAY)
                 and self._sent[exchange.command.cmd_id] <= now - idle_seconds
             ]
             self._sent.update((exchange.command.cmd_id, now) for exchange in due)

@@ -1,4 +1,8 @@
-"""What a terminal has begun and what came of it, on disk: nothing is moved that is not noted first."""
+"""What a terminal has begun and what came of it, on disk: nothing is moved that is not noted first.
+
+What is done is forgotten once its command has expired for long. How long ago that may be is noted too, so that a clock
+which is set back makes no forgotten command good again.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,16 @@ from energyshare.errors import EnergyShareError
 from energyshare.physical.messages import Command, MeterReading, Result, decode, encoded
 
 __all__ = ["Entry", "Journal", "JournalError"]
+
+
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS commands (id TEXT PRIMARY KEY, expires INTEGER NOT NULL, command BLOB NOT NULL,"
+    " before BLOB NOT NULL, result BLOB)",
+    "CREATE INDEX IF NOT EXISTS by_expiry ON commands (expires)",
+    "CREATE INDEX IF NOT EXISTS open ON commands (id) WHERE result IS NULL",
+    "CREATE TABLE IF NOT EXISTS forgotten (only INTEGER PRIMARY KEY, expires INTEGER NOT NULL)",
+)
+"""Looking for what is open costs the same however much is done."""
 
 
 class JournalError(EnergyShareError):
@@ -44,10 +58,10 @@ class Journal:
             )
             weakref.finalize(self, self._database.close)
             self._database.execute("PRAGMA synchronous = EXTRA")
-            self._database.execute(
-                "CREATE TABLE IF NOT EXISTS commands"
-                " (id TEXT PRIMARY KEY, command BLOB NOT NULL, before BLOB NOT NULL, result BLOB)"
-            )
+            for statement in _SCHEMA:
+                self._database.execute(statement)
+            row = self._database.execute("SELECT expires FROM forgotten").fetchone()
+            self._forgotten: int = row[0] if row else 0
         except (OSError, sqlite3.Error) as error:
             raise JournalError(
                 f"cannot open the terminal's journal {path}: {error}; name a file on a writable disk"
@@ -56,7 +70,8 @@ class Journal:
     def begin(self, command: Command, before: MeterReading) -> bool:
         """Note that a command begins. False if it began before."""
         _, written = self._execute(
-            "INSERT OR IGNORE INTO commands VALUES (?, ?, ?, NULL)", command.cmd_id, encoded(command), encoded(before)
+            "INSERT OR IGNORE INTO commands VALUES (?, ?, ?, ?, NULL)",
+            *(command.cmd_id, command.expires, encoded(command), encoded(before)),
         )
         return written == 1
 
@@ -72,6 +87,20 @@ class Journal:
         """Those of which nobody knows what came: the terminal died meanwhile, or its device did not answer."""
         return self._entries("WHERE result IS NULL ORDER BY rowid")
 
+    @property
+    def forgotten(self) -> int:
+        """Commands that expire by this moment, in unix seconds, may have been carried out and forgotten."""
+        return self._forgotten
+
+    def forget(self, expired: int) -> None:
+        """Forget what is done of the commands that expired by a moment."""
+        if expired <= self._forgotten:
+            return
+        # In this order: what dies in between has forgotten too little.
+        self._execute("INSERT OR REPLACE INTO forgotten VALUES (0, ?)", expired)
+        self._forgotten = expired
+        self._execute("DELETE FROM commands WHERE expires <= ? AND result IS NOT NULL", expired)
+
     def close(self) -> None:
         self._database.close()
 
@@ -86,7 +115,7 @@ class Journal:
             for command, before, result in rows
         ]
 
-    def _execute(self, statement: str, *values: str | bytes) -> tuple[list[tuple[Any, ...]], int]:
+    def _execute(self, statement: str, *values: str | bytes | int) -> tuple[list[tuple[Any, ...]], int]:
         """Rows read and rows written."""
         try:
             with self._lock:

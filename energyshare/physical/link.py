@@ -30,6 +30,10 @@ _BAD_LOGIN = (0x86, 0x87)
 """CONNACK reasons: bad user name or password, not authorized."""
 
 
+_WITH_WILL = 0x04
+"""DISCONNECT reason: disconnect with will message."""
+
+
 class LinkError(EnergyShareError):
     """The broker cannot be reached, or does not take a message."""
 
@@ -185,9 +189,10 @@ class Link:
         publication.add_done_callback(lambda _: self._publications.pop(sent.mid, None))
         return publication
 
-    def close(self) -> None:
-        """Leave; the broker says no will."""
-        self._client.disconnect()
+    def close(self, *, says_will: bool = False) -> None:
+        """Leave; the broker says no will unless it is asked to."""
+        reason = ReasonCode(PacketTypes.DISCONNECT, identifier=_WITH_WILL if says_will else 0)
+        self._client.disconnect(reason)
         self._client.loop_stop()
 
     def _connected(

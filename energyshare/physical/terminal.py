@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from pathlib import Path
@@ -41,6 +40,12 @@ logger = logging.getLogger(__name__)
 
 MAX_WAITING = 100
 """Commands that wait for the device; more are told that it is busy."""
+
+REMEMBERED_SECONDS = 3_600
+"""How long after a command expired its result can still be asked for."""
+
+FORGET_SECONDS = 60
+"""How often older ones are forgotten."""
 
 POLL_SECONDS = 1.0
 """How often a terminal looks at its meter when nothing happens."""
@@ -77,14 +82,18 @@ class Terminal:
         self._journal = Journal(journal)
         self._link = Link(address, will=Will(self._topics.state, State.LOST.encode()), on_ready=self._connected)
         self._link.subscribe(self._topics.command, self._received)
-        self._waiting: deque[Command] = deque()
+        self._waiting: dict[str, Command] = {}
+        """By id, in order: one that is sent again keeps its place."""
         self._changed = threading.Condition()
         self._look = False
         """Whether the meter may have moved."""
         self._told: MeterReading | None = None
         """The reading that the broker retains, None where it must be told."""
+        self._tell_anew = False
+        """Whether the broker may have forgotten what it was told."""
         self._state: State | None = None
         self._closing = False
+        self._failure: Exception | None = None
         self._worker = threading.Thread(target=self._work, name=f"terminal {terminal}", daemon=True)
         device.watch(self._meter_moved)
 
@@ -92,6 +101,11 @@ class Terminal:
         """Connect and begin to obey. Raises LinkError where the broker cannot be reached or refuses."""
         self._link.start()
         self._worker.start()
+
+    def check(self) -> None:
+        """Raise what has ended its work since `start`, if anything has."""
+        if self._failure is not None:
+            raise self._failure
 
     def close(self) -> None:
         """Finish what is being moved, and leave."""
@@ -110,8 +124,7 @@ class Terminal:
     def _connected(self) -> None:
         self._link.publish(self._topics.state, State.INIT.encode(), retain=True)
         with self._changed:
-            self._told = self._state = None
-            self._look = True
+            self._tell_anew = self._look = True
             self._changed.notify()
 
     def _received(self, _topic: str, payload: bytes) -> None:
@@ -131,7 +144,7 @@ class Terminal:
             self._answer(command, Answer.BUSY, str(error))
             return
         with self._changed:
-            self._waiting.append(command)
+            self._waiting.setdefault(command.cmd_id, command)
             self._changed.notify()
 
     def _judge(self, command: Command) -> Answer | None:
@@ -145,9 +158,9 @@ class Terminal:
         now = self._clock()
         if now < command.not_before:
             return Answer.EARLY
-        if now >= command.expires:
+        if max(now, self._journal.forgotten) >= command.expires:
             return Answer.EXPIRED
-        return Answer.BUSY if len(self._waiting) >= MAX_WAITING else None
+        return Answer.BUSY if len(self._waiting) >= MAX_WAITING and command.cmd_id not in self._waiting else None
 
     def _answer(self, command: Command, answer: Answer, detail: str = "") -> None:
         if not answer.accepted:
@@ -169,23 +182,47 @@ class Terminal:
     # In the worker's thread.
 
     def _work(self) -> None:
-        while not self._closing:
-            try:
-                settled = self._settled()
-                while settled and self._waiting and not self._closing:
-                    self._carry_out(self._waiting.popleft())
-                self._tell_reading(self._device.read())
-                if self._state is not State.READY:
-                    self._tell_state(State.READY)
-            except (DeviceError, JournalError) as error:
-                settled = False
-                logger.warning("terminal %s: %s", self.terminal, error)
-                if self._state is State.READY:
-                    self._tell_state(State.SLEEPING)
-            with self._changed:
-                if not (self._look or self._closing or (settled and self._waiting)):
-                    self._changed.wait(POLL_SECONDS)
-                self._look = False
+        try:
+            while not self._closing:
+                self._look_after()
+        except Exception as error:
+            # It would obey no more: the broker says its will, and whoever started it is told.
+            self._failure = error
+            logger.exception("terminal %s ends", self.terminal)
+            self._link.close(says_will=True)
+
+    def _look_after(self) -> None:
+        """Do what is due; then wait until the meter may have moved or a command comes."""
+        with self._changed:
+            if self._tell_anew:
+                self._told = self._state = None
+                self._tell_anew = False
+        try:
+            settled = self._settled()
+            while settled and self._waiting and not self._closing:
+                self._carry_out(self._next())
+            self._forget()
+            self._tell_reading(self._device.read())
+            if self._state is not State.READY:
+                self._tell_state(State.READY)
+        except (DeviceError, JournalError) as error:
+            settled = False
+            logger.warning("terminal %s: %s", self.terminal, error)
+            if self._state is State.READY:
+                self._tell_state(State.SLEEPING)
+        with self._changed:
+            if not (self._look or self._closing or (settled and self._waiting)):
+                self._changed.wait(POLL_SECONDS)
+            self._look = False
+
+    def _next(self) -> Command:
+        with self._changed:
+            return self._waiting.pop(next(iter(self._waiting)))
+
+    def _forget(self) -> None:
+        expired = int(self._clock()) - REMEMBERED_SECONDS
+        if expired >= self._journal.forgotten + FORGET_SECONDS:
+            self._journal.forget(expired)
 
     def _settled(self) -> bool:
         """Find out what came of what was begun. False while the device is still at it."""
@@ -230,7 +267,8 @@ class Terminal:
         self._link.publish(self._topics.result, encoded(result))
 
     def _tell_reading(self, reading: MeterReading) -> None:
-        if reading != self._told:
+        """Have the broker retain it. While that is away nothing piles up: it is told all anew when it is back."""
+        if reading != self._told and self._link.ready:
             self._link.publish(self._topics.meter, encoded(reading), retain=True)
             self._told = reading
 
@@ -261,6 +299,8 @@ class StationTerminal(Terminal):
         self._told_lines: dict[str, LineReading] = {}
 
     def _tell_reading(self, reading: MeterReading) -> None:
+        if not self._link.ready:
+            return
         if self._told is None:
             self._told_lines.clear()
         for user, received in self._meters.received().items() if self._meters is not None else ():

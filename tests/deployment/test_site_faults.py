@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,7 +17,7 @@ from energyshare.chain.sending import poll
 from energyshare.deployment.actors import COMPANY, Actors
 from energyshare.deployment.deploy import StationTerms, Terms
 from energyshare.deployment.local import LocalNetwork
-from energyshare.deployment.site import Site, reports
+from energyshare.deployment.site import Site, SiteRecord, reports
 from energyshare.dispatch.agents import Act, Agent, Step, run
 from energyshare.dispatch.client import Order, SchedulerClient
 from energyshare.dispatch.dispatcher import StationState
@@ -197,7 +198,7 @@ def test_a_meter_that_reads_too_little_is_disputed_and_the_order_goes_on_elsewhe
 ) -> None:
     device = scene.site.terminals["client1"]._device
     whole = device.read
-    with scene.serving(scene.order(SUPPLY, 5), patience_blocks=20) as client:
+    with scene.serving(scene.order(SUPPLY, 5), patience_blocks=20, window_s=1) as client:
         scene.wait_until(lambda: len(scene.units()) >= 2)
         monkeypatch.setattr(device, "read", lambda: MeterReading(0, max(0, whole().absorbed_wh - 500)))
         scene.wait_until_done(client)
@@ -240,3 +241,27 @@ def test_a_user_without_a_terminal_gets_nothing_and_stops_nobody_else(scene: Sce
     assert scene.units() == [("StationA", SUPPLY)] * 2 + [("StationA", ACQUIRE)]
     assert scene.meter().absorbed_wh == 2 * 950
     assert scene.site.balance.difference == 0
+
+
+def test_the_end_of_a_part_is_told(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> MeterReading:
+        raise RuntimeError("a bug")
+
+    scene.site.check()
+    monkeypatch.setattr(scene.site.terminals["stationb"]._device, "read", broken)
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        scene.wait_until(lambda: False)
+
+
+def test_the_way_to_the_terminals_is_for_the_owner_alone_whatever_stood_there(tmp_path: Path) -> None:
+    path = tmp_path / "network.site.json"
+    path.write_text("{}")
+    path.chmod(0o644)
+    record = SiteRecord({"Client1": "mqtt://client1-gateway:secret@127.0.0.1:1883"})
+
+    record.write(path)
+
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert SiteRecord.read(path) == record
+    assert list(tmp_path.iterdir()) == [path]

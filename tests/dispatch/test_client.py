@@ -8,6 +8,7 @@ import pytest
 from web3.contract.contract import ContractFunction
 
 from energyshare.chain.connection import Chain
+from energyshare.chain.transport import provider_of, request
 from energyshare.dispatch.agents import Act, News, Turn
 from energyshare.dispatch.client import SchedulerClient
 from energyshare.dispatch.rules import End, Service
@@ -287,6 +288,68 @@ def test_energy_of_a_sale_that_never_comes_is_not_paid(town: Town) -> None:
     assert town.rights("ann") == 50_000
     assert town.schedule.coming_wh(1) == 0
     assert town.schedule.station_rights(1) == 100_000
+
+
+@pytest.mark.parametrize("service", [SUPPLY, ACQUIRE])
+def test_no_connection_is_closed_while_its_energy_may_still_come(town: Town, service: Service) -> None:
+    town.feeder.stuck = True
+    client = town.client("bob", town.order(service, 2), patience_blocks=2, window_s=60)
+    while client.step().act is not Act.CONNECTED:
+        pass
+    town.chain.mine(5)
+    assert client.step().act.waits
+
+    town.feeder.stuck = False
+    town.serve(client, town.station("near"))
+
+    assert len(town.records("bob")) == 2
+    assert town.suspended("bob") == []
+
+
+@pytest.mark.parametrize("service", [SUPPLY, ACQUIRE])
+def test_closing_waits_for_the_energy_that_is_on_its_way_and_no_longer(town: Town, service: Service) -> None:
+    town.feeder.stuck = True
+    client = town.client("bob", town.order(service, 2), window_s=60)
+    while client.step().act is not Act.CONNECTED:
+        pass
+    assert client.close().act is Act.WAITS_FOR_METER
+
+    request(provider_of(town.chain.w3), "evm_increaseTime", hex(60))
+    town.chain.mine()
+
+    assert client.close().act is Act.CLOSED
+    assert town.suspended("bob") == (["near"] if service is SUPPLY else [])
+    assert client.close().act is Act.DONE
+
+
+def test_a_long_order_is_counted_once_and_anew_after_a_reorganisation(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, station = town.client("ann", town.order(SUPPLY, 9)), town.station("near")
+    snapshot = ""
+    while len(town.records("ann")) < 3:
+        if len(town.records("ann")) == 2 and not snapshot:
+            town.chain.mine(200)
+            snapshot = town.chain.snapshot()
+        client.step()
+        station.step()
+    town.chain.mine(200)
+    assert client.done() == 3
+    asked: list[int] = []
+    logs = Chain.logs
+
+    def counted(chain: Chain, address: Any, topics: Any, first: int, last: int) -> Any:
+        asked.append(last - first)
+        return logs(chain, address, topics, first, last)
+
+    with monkeypatch.context() as watched:
+        watched.setattr(Chain, "logs", counted)
+        assert client.done() == 3
+    assert max(asked, default=0) < 100
+
+    town.chain.revert(snapshot)
+    town.chain.mine(300)
+    assert client.done() == 2
 
 
 def test_an_order_of_nothing_is_refused(town: Town) -> None:

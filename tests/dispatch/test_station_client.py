@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from energyshare.chain.connection import Chain
 from energyshare.chain.transport import provider_of, request
-from energyshare.dispatch.agents import Act, EventReference, Turn
+from energyshare.dispatch.agents import Act, EventReference, Movement, Turn
 from energyshare.dispatch.client import SchedulerClient
 from energyshare.dispatch.dispatcher import Report, StationState
-from energyshare.dispatch.keeper import Keeper
+from energyshare.dispatch.keeper import Keeper, connections_of
 from energyshare.dispatch.rules import End, Rules, Service
 from energyshare.dispatch.schedule import ENDS
 from energyshare.dispatch.station_client import StationClient
@@ -79,6 +81,30 @@ def test_a_unit_that_a_reorganisation_took_back_is_never_commanded(town: Town) -
     station.step()
 
     assert len(town.records("ann")) == 1
+    assert town.feeder.units(KEYS["ann"]) == 1
+
+
+def test_a_unit_that_a_reorganisation_brings_while_the_agent_reads_is_supplied(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    station = town.station("near")
+    town.client("ann", town.order(SUPPLY, 3)).step()  # approves
+    snapshot = town.chain.snapshot()
+    town.chain.mine()
+    read = StationClient._movements
+
+    def reorganised(self: StationClient, first: int, last: int) -> list[Movement]:
+        found = read(self, first, last)
+        town.chain.revert(snapshot)
+        _connected(town, "ann")
+        return found
+
+    with monkeypatch.context() as once:
+        once.setattr(StationClient, "_movements", reorganised)
+        station.command(town.chain.height())
+    assert town.feeder.moved == {}
+    station.command(town.chain.height())
+
     assert town.feeder.units(KEYS["ann"]) == 1
 
 
@@ -273,6 +299,28 @@ def test_an_idle_connection_is_closed_by_anybody_and_only_after_its_time(town: T
     assert town.state("near").connected_supply == 0
     assert _ends(town) == [End.IDLE]
     assert keeper.step().act.waits
+
+
+def test_a_keeper_looks_no_further_back_for_who_left_meanwhile(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    town.serve(town.client("bob", town.order(SUPPLY, 1)), town.station("near"))
+    town.chain.mine(500)
+    client = _connected(town, "ann", units=2)
+    town.station("near").step()
+    first: list[int] = []
+    logs = Chain.logs
+
+    def noted(chain: Chain, address: Any, topics: Any, start: int, end: int) -> Any:
+        first.append(start)
+        return logs(chain, address, topics, start, end)
+
+    height = town.chain.height()
+    assert client.close().act is Act.CLOSED
+    with monkeypatch.context() as watched:
+        watched.setattr(Chain, "logs", noted)
+        found = list(connections_of(town.schedule, 1, height))
+
+    assert [user for user, _, _ in found] == [KEYS["ann"].address]
+    assert min(first) > height - 100
 
 
 def test_a_client_whose_connection_was_closed_as_idle_goes_on(town: Town) -> None:

@@ -184,7 +184,7 @@ class Town:
     def client(self, user: str, order: Order, **options: Any) -> SchedulerClient:
         account = KEYS[user]
         meter = RegisterMeter(self.schedule, account.address, self.feeder.register(account.address))
-        options.setdefault("confirmations", 0)
+        options = {"confirmations": 0, "window_s": 0, **options}
         return SchedulerClient(self.schedule, account, order, meter, self.feeder, **options)
 
     def station(self, name: str, **options: Any) -> StationClient:

@@ -14,14 +14,16 @@ from pathlib import Path
 import pytest
 from eth_account.signers.local import LocalAccount
 
+from energyshare.chain.sending import poll
 from energyshare.dispatch.rules import Service
 from energyshare.physical.broker import Broker
 from energyshare.physical.device import Transfer
 from energyshare.physical.gateway import CommandRefused, Gateway
 from energyshare.physical.inverter import SimulatedInverter
 from energyshare.physical.journal import Journal, JournalError
-from energyshare.physical.messages import Answer, Command, MeterReading, Outcome
+from energyshare.physical.messages import Answer, Command, MeterReading, Outcome, Result, encoded
 from energyshare.physical.storage import Storage
+from energyshare.physical.terminal import MAX_WAITING, REMEMBERED_SECONDS
 from energyshare.physical.topics import State
 from tests.physical.grid import STATION, UNIT_WH, USER, Grid, event
 
@@ -92,6 +94,13 @@ def kill(process: subprocess.Popen[str]) -> None:
     assert process.stdout.readline() == "stalled\n"
     process.kill()
     process.wait()
+
+
+def _wait(reached: Callable[[], bool]) -> None:
+    for _ in poll(TIMEOUT):
+        if reached():
+            return
+    raise AssertionError(f"not reached in {TIMEOUT} s")
 
 
 def test_a_terminal_killed_before_it_moved_anything_says_so(
@@ -220,6 +229,103 @@ def test_a_journal_begins_a_command_once_and_outlives_its_process(account: Local
     assert (entry.command, entry.before, entry.result) == (command, MeterReading(5, 0), None)
     assert again.find(unit(account, 2).cmd_id) is None
     again.close()
+
+
+def test_a_journal_forgets_what_is_done_and_expired_and_nothing_else(account: LocalAccount, tmp_path: Path) -> None:
+    now = int(time.time())
+    old, lasting, unfinished = (unit(account, index, expires_in) for index, expires_in in enumerate((0, 300, 0)))
+    journal = Journal(tmp_path / "journal")
+    for command in (old, lasting, unfinished):
+        journal.begin(command, MeterReading(0, 0))
+    for command in (old, lasting):
+        journal.finish(Result(command.cmd_id, Outcome.COMPLETE, UNIT_WH, MeterReading(0, 0), MeterReading(UNIT_WH, 0)))
+
+    journal.forget(now + 100)
+    journal.forget(now)
+    journal.close()
+
+    again = Journal(tmp_path / "journal")
+    assert [again.find(command.cmd_id) is not None for command in (old, lasting, unfinished)] == [False, True, True]
+    assert [entry.command for entry in again.unfinished()] == [unfinished]
+    assert again.forgotten == now + 100
+    again.close()
+
+
+def test_a_clock_set_back_makes_no_forgotten_command_good_again(grid: Grid) -> None:
+    command = grid.command()
+    assert grid.gateway.send(command).result.result(TIMEOUT).outcome is Outcome.COMPLETE
+    grid.clock.now += 2 * REMEMBERED_SECONDS
+    assert grid.gateway.send(grid.command()).result.result(TIMEOUT).outcome is Outcome.COMPLETE  # and forgets
+    _wait(lambda: grid.station._journal.find(command.cmd_id) is None)
+
+    grid.clock.now -= 2 * REMEMBERED_SECONDS
+    with pytest.raises(CommandRefused, match="expired"):
+        grid.new_gateway("forgetful").send(command).result.result(TIMEOUT)
+    assert grid.storage.storage.given_out_wh == 2 * UNIT_WH
+
+
+def test_commands_sent_again_and_again_leave_room_for_others(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the device is at something that takes long."""
+    whole, at_it, finish = grid.storage.inject, threading.Event(), threading.Event()
+
+    def slow(transfer: Transfer) -> None:
+        at_it.set()
+        assert finish.wait(TIMEOUT)
+        whole(transfer)
+
+    monkeypatch.setattr(grid.storage, "inject", slow)
+    first = grid.gateway.send(grid.command())
+    assert at_it.wait(TIMEOUT)
+    waiting = grid.command()
+    for _ in range(2 * MAX_WAITING):
+        grid.station._received("", encoded(waiting))
+    exchange = grid.gateway.send(waiting)
+    other = grid.gateway.send(grid.command())
+    _wait(lambda: len(grid.station._waiting) == 2)
+    finish.set()
+
+    for one in (first, exchange, other):
+        assert one.result.result(TIMEOUT).outcome is Outcome.COMPLETE
+    assert Answer.BUSY not in other.answers
+    assert grid.storage.storage.given_out_wh == 3 * UNIT_WH
+
+
+def test_nothing_piles_up_in_a_terminal_while_the_broker_is_away(grid: Grid) -> None:
+    port = grid.broker.port
+    grid.broker.stop()
+    _wait(lambda: not grid.station._link.ready)
+    for _ in range(50):
+        grid.storage.absorb(10)
+    assert len(grid.station._link._client._out_messages) <= 1
+    grid.broker.start()
+    assert grid.broker.port == port
+
+    assert grid.gateway.wait_for(
+        lambda: (reading := grid.gateway.reading(STATION)) is not None and reading.absorbed_wh == 500, TIMEOUT
+    )
+    assert grid.gateway.wait_for(lambda: grid.gateway.state(STATION) is State.READY, TIMEOUT)
+
+
+def test_a_gateway_sends_nothing_again_to_a_terminal_that_is_away(grid: Grid) -> None:
+    grid.station.close()
+    assert grid.gateway.wait_for(lambda: grid.gateway.state(STATION) is State.DISCONNECTED, TIMEOUT)
+    grid.gateway.send(grid.command())
+
+    assert grid.gateway._due() == []
+    assert len(grid.gateway._due(STATION)) == 1
+
+
+def test_a_terminal_that_can_go_on_no_more_is_lost_and_says_why(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
+    grid.station.check()
+
+    def broken() -> MeterReading:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(grid.station._device, "read", broken)
+
+    assert grid.gateway.wait_for(lambda: grid.gateway.state(STATION) is State.LOST, TIMEOUT)
+    with pytest.raises(RuntimeError, match="a bug"):
+        grid.station.check()
 
 
 def test_a_journal_that_cannot_be_written_is_named(tmp_path: Path) -> None:
