@@ -96,8 +96,9 @@ A run is a list of steps that any dispatcher can perform: the reference here, th
 
 {_size(points)}. Stations take in nothing, and what can be drawn
 from all of them is from 1.05 to 3 times what is asked for. Losses are from 2 % to 40 %: drawn as above, or by
-distance on a map with towns whose demand differs. `price-guided` is a policy of our own (`energyshare/simulation/price_guided.py`): it knows how often users ask, not
-when, and takes the line where loss and the station's shadow price together are least.
+distance on a map with towns whose demand differs. `price-guided` is a policy of our own
+(`energyshare/simulation/price_guided.py`): it knows how often users ask, not when, and takes the line where loss and
+the station's shadow price together are least.
 
 ![Loss by policy, as energy runs short](figures/scarcity.svg)
 

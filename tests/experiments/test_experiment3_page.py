@@ -22,7 +22,7 @@ def test_the_sweep_of_the_page_meets_its_targets() -> None:
     numbers = [(row[0], float(row[1]), *(float(cell.rstrip(" %")) for cell in row[6:9])) for row in rows]
 
     assert {ratio for _, ratio, *_ in numbers} == {1.05, 1.1, 1.25, 1.5, 2.0, 3.0}
-    for losses, ratio, above_optimum, over_lowest, closed in numbers:
+    for losses, _, above_optimum, over_lowest, closed in numbers:
         assert over_lowest <= 1
         if losses == "placed":
             assert above_optimum <= 5
