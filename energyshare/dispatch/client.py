@@ -261,9 +261,7 @@ class SchedulerClient:
         if reading_wh is None:
             return Step(Act.WAITS_FOR_METER, "the meter cannot be read")
         if (c.due or reading_wh < self._least(c)) and not self._expired(c, height):
-            return Step(
-                Act.WAITS_FOR_METER, f"{c.due} units are on their way" if c.due else "the last has not come yet"
-            )
+            return Step(Act.WAITS_FOR_METER, f"{c.due or 'the last'} units are on their way")
         return self._close(turn, c, reading_wh, wait)
 
     def stirred(self, news: News | None) -> bool:

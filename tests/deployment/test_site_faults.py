@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -103,8 +104,7 @@ class Scene:
     def wait_until_done(self, client: SchedulerClient) -> None:
         self.wait_until(lambda: (client, Act.DONE) in [(agent, step.act) for agent, step in self.steps])
 
-    def wait_until(self, reached: object) -> None:
-        assert callable(reached)
+    def wait_until(self, reached: Callable[[], bool]) -> None:
         for _ in poll(30):
             self.site.check()
             if reached():
@@ -135,9 +135,9 @@ def _vanish(terminal: Terminal) -> None:
     """Its connection ends without a word, as that of a process that was killed."""
     client = terminal._link._client
     client.reconnect_delay_set(3_600, 3_600)
-    socket = client.socket()
-    assert socket is not None
-    socket.shutdown(2)
+    opened = client.socket()
+    assert isinstance(opened, socket.socket)
+    opened.shutdown(socket.SHUT_RDWR)
 
 
 def test_a_station_terminal_killed_between_moving_and_reading_costs_no_unit(
@@ -183,7 +183,7 @@ def test_a_broker_restarted_under_an_order_costs_no_unit(scene: Scene, service: 
     assert broker is not None
     with scene.serving(scene.order(service, 5)) as client:
         for units in (1, 3):
-            scene.wait_until(lambda units=units: len(scene.units()) >= units)
+            scene.wait_until(lambda: len(scene.units()) >= units)  # noqa: B023 - waited for at once
             broker.stop()
             broker.start()
         scene.wait_until_done(client)

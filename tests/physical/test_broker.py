@@ -152,6 +152,26 @@ def test_a_client_without_an_account_ends_no_session_of_another(broker: Broker, 
     assert terminal.ready
 
 
+def test_those_that_keep_no_session_may_be_many_of_one_user(broker: Broker, link: Callable[..., Link]) -> None:
+    address, heard = broker.gateway("gateway", ["station-a"]), [queue.Queue[bytes]() for _ in range(2)]
+    for each in heard:
+        link(address, A.meter, heard=each, keeps_session=False)
+    link(broker.terminal("station-a")).publish(A.meter, b"7").result(TIMEOUT)
+
+    assert [each.get(timeout=TIMEOUT) for each in heard] == [b"7", b"7"]
+
+
+def test_nobody_takes_the_name_of_another_with_a_dot_either(broker: Broker, link: Callable[..., Link]) -> None:
+    address = broker.terminal("station-a")
+    other = link(broker.terminal("station-b"), keeps_session=False)
+    for stolen in (other._client._client_id, b"station-b.1", b"station-a."):
+        thief = Link(address, keeps_session=stolen == b"station-a.")
+        thief._client._client_id = stolen
+        with pytest.raises(LinkError):
+            thief.start(2)
+    assert other.ready
+
+
 def test_who_comes_back_hears_nothing_of_others(broker: Broker) -> None:
     """Not even what is retained on topics that others subscribed to."""
     address = broker.terminal("station-a")
