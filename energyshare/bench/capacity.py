@@ -17,8 +17,8 @@ from energyshare.deployment.actors import COMPANY, Actors
 from energyshare.deployment.deploy import StationTerms, Terms
 from energyshare.deployment.local import LocalNetwork
 from energyshare.dispatch.dispatcher import StationState
-from energyshare.dispatch.rules import Rules, Service
-from energyshare.dispatch.schedule import SERVICES, Schedule, expected
+from energyshare.dispatch.rules import Rules, Service, user_reading
+from energyshare.dispatch.schedule import SERVICES, Schedule
 from energyshare.errors import ChainError
 from energyshare.side import Side
 
@@ -114,7 +114,7 @@ def measure(
         gas: list[int] = []
         for number in range(1, rounds + 1):
             tell(f"capacity: unit {number} of {rounds} of each user")
-            reading = expected(Service.SUPPLY, number, LOSS_BP, schedule.unit_wh)
+            reading = user_reading(Service.SUPPLY, number * schedule.unit_wh, LOSS_BP)
             draw = schedule.dispatch.functions.draw(_SUPPLY, 1, reading)
             gas += _send(schedule, [(draw, account) for account in accounts])
         seconds = time.monotonic() - started

@@ -17,8 +17,8 @@ from web3.types import LogReceipt
 
 from energyshare.chain.connection import Chain
 from energyshare.dispatch.dispatcher import Report
-from energyshare.dispatch.rules import Service, contradicts, level
-from energyshare.dispatch.schedule import SERVICES, Schedule, expected
+from energyshare.dispatch.rules import Service, contradicts, level, user_reading
+from energyshare.dispatch.schedule import SERVICES, Schedule
 
 __all__ = ["Crowd", "Tally"]
 
@@ -58,7 +58,7 @@ class _User:
 
     def reading(self, unit_wh: int) -> int:
         """What an honest meter says."""
-        return expected(self.service, self.delivered, self.loss_bp, unit_wh) if self.delivered else 0
+        return user_reading(self.service, self.delivered * unit_wh, self.loss_bp) if self.delivered else 0
 
 
 @dataclass(slots=True)

@@ -31,8 +31,8 @@ from energyshare.dispatch.agents import (
     overtaken,
     topic_of,
 )
-from energyshare.dispatch.rules import Service
-from energyshare.dispatch.schedule import SERVICES, Connection, Schedule, expected
+from energyshare.dispatch.rules import Service, user_reading
+from energyshare.dispatch.schedule import SERVICES, Connection, Schedule
 from energyshare.errors import EnergyShareError, NonceTaken, TransactionReverted
 
 __all__ = ["Order", "Register", "RegisterMeter", "SchedulerClient", "UserMeter"]
@@ -371,7 +371,7 @@ class SchedulerClient:
             if agreed <= c.delivered or agreement.block > height - self._confirmations:
                 continue
             sent_wh, total_wh = (
-                expected(self.order.service, units, c.loss_bp, self.schedule.unit_wh) for units in (before, agreed)
+                user_reading(self.order.service, units * self.schedule.unit_wh, c.loss_bp) for units in (before, agreed)
             )
             timestamp = chain.header(agreement.block).timestamp
             found.append(
@@ -442,7 +442,7 @@ class SchedulerClient:
 
     def _least(self, c: Connection) -> int:
         """What the meter reads at least once all that was delivered has come through; a watt-hour a unit may round."""
-        right_wh = expected(self.order.service, c.delivered, c.loss_bp, self.schedule.unit_wh)
+        right_wh = user_reading(self.order.service, c.delivered * self.schedule.unit_wh, c.loss_bp)
         return max(0, right_wh - c.delivered)
 
     def _may_help(self, log: LogReceipt) -> bool:

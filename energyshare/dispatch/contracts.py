@@ -12,8 +12,8 @@ from energyshare.chain.events import logs_of
 from energyshare.dispatch import errors
 from energyshare.dispatch.dispatcher import Assignment, Drawn, Line, Report, StationState, UnitTransfer
 from energyshare.dispatch.errors import UnknownStation
-from energyshare.dispatch.rules import Rules, Service
-from energyshare.dispatch.schedule import SERVICES, Connection, Schedule, expected
+from energyshare.dispatch.rules import Rules, Service, user_reading
+from energyshare.dispatch.schedule import SERVICES, Connection, Schedule
 from energyshare.errors import TransactionReverted
 
 __all__ = ["ContractDispatcher", "ExactMeters", "Meters"]
@@ -41,7 +41,7 @@ class ExactMeters:
         self._unit_wh = unit_wh
 
     def of_user(self, user: str, service: Service, connection: Connection) -> int:
-        return expected(service, connection.delivered, connection.loss_bp, self._unit_wh)
+        return user_reading(service, connection.delivered * self._unit_wh, connection.loss_bp)
 
     def of_station(self, station: str, user: str, connection: Connection) -> int:
         return connection.drawn * self._unit_wh

@@ -20,6 +20,7 @@ __all__ = [
     "MAX_LOSS_BP",
     "End",
     "InvalidRules",
+    "LineLosesAll",
     "Rules",
     "Service",
     "admits",
@@ -30,6 +31,7 @@ __all__ = [
     "moved",
     "run_length",
     "sustains",
+    "user_reading",
 ]
 
 MAX_LOSS_BP = 10_000
@@ -64,6 +66,10 @@ class End(StrEnum):
 
 class InvalidRules(EnergyShareError):
     """A parameter that cannot be dispatched by."""
+
+
+class LineLosesAll(EnergyShareError):
+    """Nothing that a user sends over this line arrives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,3 +147,19 @@ def run_length(level: int, connected: int, reserve: int, unit: int, limit: int) 
     """
     until_reserve = max(1, -((reserve * connected - level) // unit))
     return min(limit, until_reserve, level // unit)
+
+
+def user_reading(service: Service, station_wh: int, loss_bp: int) -> int:
+    """What the user's meter should show for `station_wh` at the station's, both since the connection was made.
+
+    On supply what arrives, `station · (1 − loss)`; on acquisition what had to be sent, `station / (1 − loss)`; rounded
+    down (`IDispatch`).
+
+    Raises LineLosesAll where no amount sent would do.
+    """
+    arriving = MAX_LOSS_BP - loss_bp
+    if service is Service.SUPPLY:
+        return station_wh * arriving // MAX_LOSS_BP
+    if arriving == 0:
+        raise LineLosesAll("a line that loses everything brings no energy to a station: sell over another")
+    return station_wh * MAX_LOSS_BP // arriving

@@ -16,9 +16,9 @@ from web3.types import BlockIdentifier, EventData, LogReceipt, TxReceipt
 from energyshare.chain.connection import Chain
 from energyshare.chain.events import events, logs_of
 from energyshare.dispatch.dispatcher import Report, StationState
-from energyshare.dispatch.rules import MAX_LOSS_BP, End, Rules, Service
+from energyshare.dispatch.rules import End, Rules, Service
 
-__all__ = ["ENDS", "SERVICES", "Agreement", "Connection", "ListedLine", "Outcome", "Schedule", "UnitRecord", "expected"]
+__all__ = ["ENDS", "SERVICES", "Agreement", "Connection", "ListedLine", "Outcome", "Schedule", "UnitRecord"]
 
 SERVICES = (Service.SUPPLY, Service.ACQUIRE)
 """As the contracts number them."""
@@ -115,18 +115,6 @@ class Agreement:
     block: int
     transaction_hash: bytes
     log_index: int
-
-
-def expected(service: Service, units: int, loss_bp: int, unit_wh: int) -> int:
-    """Watt-hours that a user's meter reads after `units` of a connection, rounded down; `IDispatch`.
-
-    On supply what arrives, unit · (1 − loss); on acquisition what had to be sent, unit / (1 − loss). Over a line that
-    loses everything nothing can be sent: raises ZeroDivisionError.
-    """
-    kept = MAX_LOSS_BP - loss_bp
-    if service is Service.SUPPLY:
-        return units * unit_wh * kept // MAX_LOSS_BP
-    return units * unit_wh * MAX_LOSS_BP // kept
 
 
 class Schedule:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from energyshare.dispatch.agents import EventReference, Movement
-from energyshare.dispatch.rules import Service
-from energyshare.dispatch.schedule import Schedule, expected
+from energyshare.dispatch.rules import Service, user_reading
+from energyshare.dispatch.schedule import Schedule
 from energyshare.dispatch.station_client import Storage
 
 __all__ = ["UnmeteredStation", "UnmeteredUser"]
@@ -19,7 +19,7 @@ class UnmeteredUser:
 
     def reading_wh(self, service: Service, connection: EventReference) -> int | None:
         c = self._schedule.connection(self._user, service)
-        return expected(service, c.delivered, c.loss_bp, self._schedule.unit_wh)
+        return user_reading(service, c.delivered * self._schedule.unit_wh, c.loss_bp)
 
     def send(self, movement: Movement) -> None:
         """Nothing is to be done."""

@@ -8,27 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from energyshare.dispatch.rules import MAX_LOSS_BP, Service
-from energyshare.errors import EnergyShareError
+from energyshare.dispatch.rules import MAX_LOSS_BP, Service, user_reading
 
-__all__ = ["Flow", "LineLosesAll", "user_reading"]
-
-
-class LineLosesAll(EnergyShareError):
-    """Nothing that a user sends over this line arrives."""
-
-
-def user_reading(service: Service, station_wh: int, loss_bp: int) -> int:
-    """What the user's meter should show for `station_wh` at the station's, both since the connection was made.
-
-    Raises LineLosesAll where no amount sent would do.
-    """
-    arriving = MAX_LOSS_BP - loss_bp
-    if service is Service.SUPPLY:
-        return station_wh * arriving // MAX_LOSS_BP
-    if arriving == 0:
-        raise LineLosesAll("a line that loses everything brings no energy to a station: sell over another")
-    return station_wh * MAX_LOSS_BP // arriving
+__all__ = ["Flow"]
 
 
 @dataclass(frozen=True, slots=True)

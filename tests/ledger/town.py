@@ -11,8 +11,8 @@ from eth_account.signers.local import LocalAccount
 from energyshare.amount import BASE_UNITS
 from energyshare.deployment.deploy import StationTerms, Terms
 from energyshare.dispatch.dispatcher import Report, StationState
-from energyshare.dispatch.rules import Service
-from energyshare.dispatch.schedule import Outcome, Schedule, expected
+from energyshare.dispatch.rules import Service, user_reading
+from energyshare.dispatch.schedule import Outcome, Schedule
 from tests.bridge.world import S, World
 
 SUPPLY, ACQUIRE = Service.SUPPLY, Service.ACQUIRE
@@ -67,7 +67,7 @@ class Town:
     def reading(self, user: str, service: Service) -> int:
         """What an honest meter reads of the user's connection so far."""
         connection = self.schedule.connection(self.address(user), service)
-        return expected(service, connection.delivered, connection.loss_bp, self.schedule.unit_wh)
+        return user_reading(service, connection.delivered * self.schedule.unit_wh, connection.loss_bp)
 
     def apply(self, user: str, service: Service, units: int) -> Outcome:
         """An application, what is sold being accepted at once."""

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from energyshare.dispatch.rules import Service
+from energyshare.dispatch.rules import LineLosesAll, Service, user_reading
 from energyshare.physical.device import DeviceError, SimulatedStorage, Transfer
 from energyshare.physical.feeder import Balance, Feeder
-from energyshare.physical.line import Flow, LineLosesAll, user_reading
+from energyshare.physical.line import Flow
 from energyshare.physical.storage import InsufficientEnergy, InsufficientRoom, InvalidStorage, Storage
 from tests.physical.grid import event
 

@@ -8,10 +8,9 @@ from dataclasses import replace
 import pytest
 from eth_account import Account
 
-from energyshare.dispatch.rules import Service
+from energyshare.dispatch.rules import Service, user_reading
 from energyshare.physical.device import DeviceError, Transfer
 from energyshare.physical.gateway import CommandRefused
-from energyshare.physical.line import user_reading
 from energyshare.physical.link import Link
 from energyshare.physical.messages import Acknowledgement, Answer, LineReading, Outcome, decode, encoded, message_hash
 from energyshare.physical.topics import State, Topics
