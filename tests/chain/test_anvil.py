@@ -14,8 +14,10 @@ from energyshare.chain.anvil import Anvil, find_anvil
 from energyshare.errors import ChainError
 
 PARENT = """
+import signal
 import sys
 from energyshare.chain.anvil import Anvil
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background leaves it ignored
 node = Anvil(77)
 print(node.pid, node.url, flush=True)
 sys.stdin.read()
@@ -64,7 +66,7 @@ def test_anvil_never_outlives_the_process_that_started_it(how: signal.Signals, t
         assert list(tmp_path.iterdir())
 
         parent.send_signal(how)
-        parent.wait()
+        parent.wait(timeout=30)
 
         assert gone(pid)
     deadline = time.monotonic() + 5
