@@ -19,7 +19,7 @@ from energyshare.chain.sending import poll
 from energyshare.cli.network import until_signal
 from energyshare.cli.options import AMOUNT, network_option, open_network, settings_option
 from energyshare.cli.output import console_for, json_option, table, write_json
-from energyshare.deployment.site import SiteRecord, UserEnd
+from energyshare.deployment.ends import SiteRecord, UserEnd
 from energyshare.dispatch.agents import WINDOW_S, Act, Agent, Step, run
 from energyshare.dispatch.client import Order, SchedulerClient
 from energyshare.dispatch.dispatcher import Report, StationState
@@ -31,7 +31,6 @@ from energyshare.dispatch.station_client import StationClient
 from energyshare.dispatch.unmetered import UnmeteredStation, UnmeteredUser
 from energyshare.errors import EnergyShareError, TransactionReverted
 from energyshare.network import Network
-from energyshare.physical.link import BrokerAddress
 from energyshare.physical.reporting import Margins, report_due
 from energyshare.side import Side
 
@@ -326,7 +325,7 @@ def _client(
 ) -> Iterator[SchedulerClient]:
     """Who serves an order: by the user's terminal, if the network has one."""
     account, site = network.account(Side.SCHEDULE, name), SiteRecord.read(SiteRecord.beside(record_path))
-    if site is None or name not in site.gateways:
+    if site is None or name not in site.users:
         unmetered = UnmeteredUser(schedule, account.address)
         yield SchedulerClient(
             schedule,
@@ -338,7 +337,7 @@ def _client(
             confirmations=confirmations,
         )
         return
-    with UserEnd(network, schedule, name, BrokerAddress.parse(site.gateways[name])) as end:
+    with UserEnd(network, schedule, name, site.users[name]) as end:
         yield end.client(order, units_at_once=units_at_once, confirmations=confirmations)
 
 

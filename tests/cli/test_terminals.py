@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from energyshare.deployment.site import SiteRecord
+from energyshare.deployment.ends import SiteRecord
 from tests.cli.processes import Ran, Up
 
 Run = Callable[..., Ran]
@@ -44,7 +44,7 @@ def test_the_way_to_the_terminals_is_for_the_owner_alone_and_goes_with_the_netwo
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     record = SiteRecord.read(path)
     assert record is not None
-    assert set(record.gateways) == {"Client1", "Client2", "Client3"}
+    assert set(record.users) == {"Client1", "Client2", "Client3"}
     status, said = up.stop()
     assert status == 0, said
     assert "accepted: 1 units of 1 users" in said
