@@ -110,6 +110,8 @@ class Terminal:
         self._tell_anew = False
         """Whether the broker may have forgotten what it was told."""
         self._state: State | None = None
+        self._trouble = ""
+        """What keeps it from its work, said once."""
         self._closing = False
         self._failure: Exception | None = None
         self._worker = threading.Thread(target=self._work, name=f"terminal {terminal}", daemon=True)
@@ -223,9 +225,12 @@ class Terminal:
             self._tell_reading(self._device.read())
             if self._state is not State.READY:
                 self._tell_state(State.READY)
+            self._trouble = ""
         except (DeviceError, JournalError) as error:
             settled = False
-            logger.warning("terminal %s: %s", self.terminal, error)
+            if str(error) != self._trouble:
+                self._trouble = str(error)
+                logger.warning("terminal %s: %s", self.terminal, error)
             if self._state is State.READY:
                 self._tell_state(State.SLEEPING)
         with self._changed:
