@@ -15,6 +15,7 @@ from energyshare.cli.network import deploy, relay, seal, up
 from energyshare.cli.party import claim, convert, purchase
 from energyshare.cli.query import query
 from energyshare.cli.simulate import simulate
+from energyshare.cli.terminal import terminal
 from energyshare.errors import EnergyShareError
 
 __all__ = ["cli", "main"]
@@ -41,6 +42,7 @@ for command in (
     convert,
     claim,
     dispatch,
+    terminal,
     query,
     audit,
     bench,

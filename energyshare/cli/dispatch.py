@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -17,9 +18,10 @@ from rich.console import Console
 from energyshare.amount import whole_units
 from energyshare.chain.sending import poll
 from energyshare.cli.network import until_signal
-from energyshare.cli.options import AMOUNT, network_option, open_network, settings_option
+from energyshare.cli.options import ADDRESS, AMOUNT, network_option, open_network, settings_option
 from energyshare.cli.output import console_for, json_option, table, write_json
-from energyshare.deployment.site import SiteRecord, UserEnd
+from energyshare.deployment.ends import SiteRecord, StationEnd, UserEnd, Way
+from energyshare.deployment.site import reports, supplies_only
 from energyshare.dispatch.agents import WINDOW_S, Act, Agent, Step, run
 from energyshare.dispatch.client import Order, SchedulerClient
 from energyshare.dispatch.dispatcher import Report, StationState
@@ -31,7 +33,6 @@ from energyshare.dispatch.station_client import StationClient
 from energyshare.dispatch.unmetered import UnmeteredStation, UnmeteredUser
 from energyshare.errors import EnergyShareError, TransactionReverted
 from energyshare.network import Network
-from energyshare.physical.link import BrokerAddress
 from energyshare.physical.reporting import Margins, report_due
 from energyshare.side import Side
 
@@ -61,14 +62,36 @@ confirmations_option = click.option(
     type=click.IntRange(0, 1_000),
     help="Blocks on top before energy moves and an order is done; 1 by default, 0 where each transaction makes one.",
 )
+broker_option = click.option(
+    "--broker",
+    "broker_url",
+    metavar="URL",
+    envvar="ENERGYSHARE_GATEWAY",
+    help="The account at the MQTT 5 broker that commands the party's own terminal, "
+    "mqtt://<name>-gateway:password@host:port or mqtts://…; by default what `energyshare up` runs. Others see command "
+    "lines: name it in ENERGYSHARE_GATEWAY.",
+)
+terminal_option = click.option(
+    "--terminal-address",
+    type=ADDRESS,
+    help="Who signs the terminal's readings, as the terminal says when it starts.",
+)
+installed_option = click.option(
+    "--installed-wh",
+    type=int,
+    nargs=2,
+    default=(0, 0),
+    metavar="RECEIVED SENT",
+    help="What the registers of the user's meter showed before its first unit; other numbers after a reset.",
+)
 
 
 @click.group()
 def dispatch() -> None:
     """Buy and sell energy, run a station, and keep the schedule.
 
-    Where `energyshare up` runs the terminals, energy moves through them, and meters say what came. In a network without
-    terminals meters read what they should.
+    Energy moves through terminals, and their meters say what came: those that `energyshare up` runs, or one that
+    `energyshare terminal` runs, with --broker and --terminal-address. Without terminals meters read what they should.
     """
 
 
@@ -79,6 +102,9 @@ def dispatch() -> None:
 @since_option
 @wait_option
 @confirmations_option
+@broker_option
+@terminal_option
+@installed_option
 @network_option
 @settings_option
 @json_option
@@ -94,6 +120,9 @@ def buy(name: str, units: int, **options: Any) -> None:
 @since_option
 @wait_option
 @confirmations_option
+@broker_option
+@terminal_option
+@installed_option
 @network_option
 @settings_option
 @json_option
@@ -110,17 +139,21 @@ def _serve(
     since_block: int | None,
     wait: bool,
     confirmations: int | None,
+    broker_url: str | None,
+    terminal_address: str | None,
+    installed_wh: tuple[int, int],
     record_path: Path,
     settings_path: Path | None,
     json_path: str | None,
 ) -> None:
     console = console_for(json_path)
-    stop = threading.Event()
+    stop, way = threading.Event(), _way(broker_url, terminal_address)
     with open_network(record_path, settings_path) as network, ExitStack() as closing:
         schedule, account = network.schedule(), network.account(Side.SCHEDULE, name)
         order = Order(service, units, schedule.chain.height() + 1 if since_block is None else since_block)
         deep = _confirmations(schedule, confirmations)
-        client = closing.enter_context(_client(network, schedule, record_path, name, order, units_at_once, deep))
+        way = way or _way_beside(record_path, name)
+        client = closing.enter_context(_client(network, schedule, way, name, order, installed_wh, units_at_once, deep))
         console.print(f"{name}: {units} units of {service}; go on later with --since {order.since_block}")
         last: list[Step] = []
 
@@ -160,18 +193,29 @@ def _serve(
 
 @dispatch.command()
 @click.argument("name")
+@broker_option
+@terminal_option
+@installed_option
 @network_option
 @settings_option
-def close(name: str, record_path: Path, settings_path: Path | None) -> None:
+def close(
+    name: str,
+    broker_url: str | None,
+    terminal_address: str | None,
+    installed_wh: tuple[int, int],
+    record_path: Path,
+    settings_path: Path | None,
+) -> None:
     """End what the user NAME has open on either side; what is not accepted of a sale is released.
 
     What is on its way is waited for, a minute at most.
     """
+    way = _way(broker_url, terminal_address) or _way_beside(record_path, name)
     with open_network(record_path, settings_path) as network:
         schedule = network.schedule()
         for service in SERVICES:
             order = Order(service, 1, schedule.chain.height() + 1)
-            with _client(network, schedule, record_path, name, order) as client:
+            with _client(network, schedule, way, name, order, installed_wh) as client:
                 for _ in poll(2 * WINDOW_S):
                     step = client.close()
                     if not step.act.waits:
@@ -184,25 +228,50 @@ def close(name: str, record_path: Path, settings_path: Path | None) -> None:
 @dispatch.command()
 @click.argument("name")
 @click.option("--keep/--no-keep", default=True, show_default=True, help="Close idle connections, settle the period.")
+@click.option(
+    "--supply-only",
+    is_flag=True,
+    help="It buys nothing: without meters on its lines a station can accept no sale.",
+)
 @confirmations_option
+@broker_option
+@terminal_option
 @network_option
 @settings_option
-def station(name: str, keep: bool, confirmations: int | None, record_path: Path, settings_path: Path | None) -> None:
-    """Run the agent of the station NAME until Ctrl-C: it buys what is sold to it, raises and clears its flags."""
-    with until_signal() as stop, open_network(record_path, settings_path) as network:
+def station(
+    name: str,
+    keep: bool,
+    supply_only: bool,
+    confirmations: int | None,
+    broker_url: str | None,
+    terminal_address: str | None,
+    record_path: Path,
+    settings_path: Path | None,
+) -> None:
+    """Run the agent of the station NAME until Ctrl-C: it buys what is sold to it, raises and clears its flags.
+
+    By --broker and --terminal-address it has its terminal supply what was paid, and reports what that stores.
+    """
+    way = _way(broker_url, terminal_address)
+    with until_signal() as stop, open_network(record_path, settings_path) as network, ExitStack() as closing:
         schedule = network.schedule()
-        number = network.station(schedule, name)
-        terminal = UnmeteredStation(schedule, number)
-        agent = StationClient(
-            schedule,
-            number,
-            network.account(Side.SCHEDULE, name),
-            terminal,
-            terminal,
-            _flags,
-            confirmations=_confirmations(schedule, confirmations),
-            keeps=keep,
-        )
+        number, deep = network.station(schedule, name), _confirmations(schedule, confirmations)
+        if way is None:
+            unmetered = UnmeteredStation(schedule, number)
+            agent = StationClient(
+                schedule,
+                number,
+                network.account(Side.SCHEDULE, name),
+                unmetered,
+                unmetered,
+                functools.partial(_flags, acquires=not supply_only),
+                confirmations=deep,
+                keeps=keep,
+            )
+        else:
+            end = closing.enter_context(StationEnd(network, schedule, name, way))
+            policy = supplies_only if supply_only else reports
+            agent = end.agent(number, policy, confirmations=deep, keeps=keep)
         console = console_for()
         console.print(f"{name} is station {number}; stop with Ctrl-C")
         run([agent], stop, on_step=_shown(console, schedule))
@@ -318,15 +387,16 @@ def rules(record_path: Path, json_path: str | None) -> None:
 def _client(
     network: Network,
     schedule: Schedule,
-    record_path: Path,
+    way: Way | None,
     name: str,
     order: Order,
+    installed_wh: tuple[int, int] = (0, 0),
     units_at_once: int = 1,
     confirmations: int = 1,
 ) -> Iterator[SchedulerClient]:
-    """Who serves an order: by the user's terminal, if the network has one."""
-    account, site = network.account(Side.SCHEDULE, name), SiteRecord.read(SiteRecord.beside(record_path))
-    if site is None or name not in site.gateways:
+    """Who serves an order: by the user's terminal, if there is a way to one."""
+    account = network.account(Side.SCHEDULE, name)
+    if way is None:
         unmetered = UnmeteredUser(schedule, account.address)
         yield SchedulerClient(
             schedule,
@@ -338,13 +408,29 @@ def _client(
             confirmations=confirmations,
         )
         return
-    with UserEnd(network, schedule, name, BrokerAddress.parse(site.gateways[name])) as end:
-        yield end.client(order, units_at_once=units_at_once, confirmations=confirmations)
+    installed = dict(zip((Service.SUPPLY, Service.ACQUIRE), installed_wh, strict=True))
+    with UserEnd(network, schedule, name, way) as end:
+        yield end.client(order, installed_wh=installed, units_at_once=units_at_once, confirmations=confirmations)
 
 
-def _flags(stored_wh: int, chain_says: StationState, rules: Rules) -> Report | None:
+def _way(broker_url: str | None, terminal_address: str | None) -> Way | None:
+    """The one that is named, if any is."""
+    if broker_url is None and terminal_address is None:
+        return None
+    if broker_url is None or terminal_address is None:
+        raise click.UsageError("--broker and --terminal-address go together: where a terminal is, and who signs for it")
+    return Way(broker_url, terminal_address)
+
+
+def _way_beside(record_path: Path, name: str) -> Way | None:
+    """The one of a network with terminals on this machine."""
+    site = SiteRecord.read(SiteRecord.beside(record_path))
+    return None if site is None else site.users.get(name)
+
+
+def _flags(stored_wh: int, chain_says: StationState, rules: Rules, *, acquires: bool) -> Report | None:
     """The flags that the numbers on the chain allow: without a storage there are no others."""
-    due = report_due(chain_says, chain_says.stored, rules, Margins())
+    due = report_due(chain_says, chain_says.stored, rules, Margins(), acquires=acquires)
     return None if due is None else replace(due, stored=None)
 
 

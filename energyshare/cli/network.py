@@ -21,9 +21,10 @@ from energyshare.cli.options import SIDE, network_option, open_network, settings
 from energyshare.cli.output import console_for, table
 from energyshare.cli.settings import load_settings
 from energyshare.deployment.deploy import deploy as deploy_network
+from energyshare.deployment.ends import SiteRecord
 from energyshare.deployment.local import CHAIN_IDS, LocalNetwork
 from energyshare.deployment.record import NetworkRecord
-from energyshare.deployment.site import Site, SiteRecord, reports
+from energyshare.deployment.site import Site, reports
 from energyshare.dispatch.agents import Step
 from energyshare.dispatch.station_client import StationClient
 from energyshare.errors import ChainError, EnergyShareError

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import click
+from eth_utils.address import is_address, to_checksum_address
 
 from energyshare.amount import InvalidAmount, base_units
 from energyshare.chain import devnet
@@ -16,6 +17,7 @@ from energyshare.network import Network
 from energyshare.side import Side
 
 __all__ = [
+    "ADDRESS",
     "AMOUNT",
     "DEFAULT_RECORD",
     "SIDE",
@@ -80,6 +82,18 @@ class _Side(click.ParamType):
         except ValueError:
             self.fail(f"{value!r} is no chain of a network: choose {' or '.join(Side)}", param, ctx)
 
+
+class _Address(click.ParamType):
+    name = "address"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not is_address(value):
+            self.fail(f"{value!r} is no address: 20 bytes in hex, in upper and lower case as its checksum", param, ctx)
+        return to_checksum_address(value)
+
+
+ADDRESS = _Address()
+"""An account on a chain, or a terminal, with its checksum."""
 
 AMOUNT = _Amount()
 """Whole tokens or rights with up to 3 decimals, as base units."""

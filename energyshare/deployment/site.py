@@ -6,10 +6,7 @@ process or in others.
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -18,50 +15,34 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
+
 from energyshare.deployment.actors import PartyKind
-from energyshare.dispatch.agents import WINDOW_S, Step, run
-from energyshare.dispatch.client import Order, RegisterMeter, SchedulerClient
+from energyshare.deployment.ends import SiteRecord, StationEnd, UserEnd, Way, directory_of, station_names, terminal_of
+from energyshare.dispatch.agents import Step, run
 from energyshare.dispatch.dispatcher import Report, StationState
 from energyshare.dispatch.rules import Rules
 from energyshare.dispatch.schedule import Schedule
 from energyshare.dispatch.station_client import ReportPolicy, StationClient
-from energyshare.dispatch.terminals import (
-    Directory,
-    StationTerminalMeter,
-    TerminalCommands,
-    TerminalRegister,
-)
-from energyshare.errors import EnergyShareError
+from energyshare.dispatch.terminals import Directory
 from energyshare.network import Network
 from energyshare.physical.broker import Broker
 from energyshare.physical.device import DeviceError, SimulatedStorage
 from energyshare.physical.feeder import Balance, Feeder
-from energyshare.physical.gateway import Gateway
 from energyshare.physical.link import BrokerAddress
 from energyshare.physical.reporting import Margins, report_due
 from energyshare.physical.storage import Storage
 from energyshare.physical.terminal import StationTerminal, Terminal, UserTerminal
-from energyshare.physical.topics import State
 from energyshare.side import Side
 
-__all__ = ["Site", "SiteError", "SiteRecord", "UserEnd", "reports", "storage_of", "terminal_of"]
+__all__ = ["Site", "reports", "storage_of", "supplies_only"]
 
 logger = logging.getLogger(__name__)
 
 MAX_POWER_W = 100_000
 CHARGE_EFFICIENCY_BP = 9_500
 DISCHARGE_EFFICIENCY_BP = 9_600
-READY_S = 10.0
-"""How long terminals may take to say that they are ready."""
-
-
-class SiteError(EnergyShareError):
-    """The physical layer cannot be started or reached."""
-
-
-def terminal_of(name: str) -> str:
-    """The id of a party's terminal."""
-    return name.lower()
 
 
 def storage_of(state: StationState) -> Storage:
@@ -84,101 +65,9 @@ def reports(stored_wh: int, chain_says: StationState, rules: Rules) -> Report | 
     return report_due(chain_says, stored_wh, rules, Margins())
 
 
-@dataclass(frozen=True, slots=True)
-class SiteRecord:
-    """What users' clients in other processes need to reach their terminals. It holds passwords."""
-
-    gateways: Mapping[str, str]
-    """The broker's URL for who commands a user's terminal, by the user's name."""
-
-    @staticmethod
-    def beside(record_path: Path) -> Path:
-        """Where it stands for a network, by the path of its deployment record."""
-        return record_path.with_suffix(".site.json")
-
-    def write(self, path: Path) -> None:
-        """Readable by its owner alone, whatever stood there; the whole of it or nothing. Raises SiteError."""
-        body = json.dumps({"gateways": dict(self.gateways)}, indent=2)
-        try:
-            descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-            try:
-                with os.fdopen(descriptor, "w") as file:
-                    file.write(body + "\n")
-                Path(temporary).replace(path)
-            except BaseException:
-                Path(temporary).unlink()
-                raise
-        except OSError as error:
-            raise SiteError(f"cannot write {path}: {error.strerror}; name a writable folder") from error
-
-    @classmethod
-    def read(cls, path: Path) -> Self | None:
-        """None where there is none. Raises SiteError where it is no such record."""
-        try:
-            body = json.loads(path.read_text())
-            return cls({str(name): str(url) for name, url in body["gateways"].items()})
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
-            raise SiteError(f"{path} does not say where terminals are: {error}; start the network again") from error
-
-
-class UserEnd:
-    """A user's way to its own terminal: commands to it, and its meter."""
-
-    def __init__(self, network: Network, schedule: Schedule, name: str, address: BrokerAddress) -> None:
-        """Connect, and wait for the terminal. Raises SiteError where it does not answer."""
-        self._schedule = schedule
-        self._account = network.account(Side.SCHEDULE, name)
-        terminal = terminal_of(name)
-        self._directory = Directory({self._account.address: terminal}, _stations(network, schedule))
-        self._gateway = Gateway(address, [terminal])
-        self._terminal = terminal
-        self._gateway.start()
-        try:
-            if not self._gateway.wait_for(self._answers, READY_S):
-                raise SiteError(f"the terminal of {name} is away: is the network running with its terminals?")
-        except BaseException:
-            self._gateway.close()
-            raise
-
-    def client(
-        self,
-        order: Order,
-        *,
-        units_at_once: int = 1,
-        confirmations: int = 1,
-        patience_blocks: int | None = None,
-        window_s: int = WINDOW_S,
-    ) -> SchedulerClient:
-        """Who serves an order by this terminal; see `SchedulerClient`."""
-        register = TerminalRegister(self._gateway, self._terminal)
-        return SchedulerClient(
-            self._schedule,
-            self._account,
-            order,
-            RegisterMeter(self._schedule, self._account.address, register),
-            TerminalCommands(self._gateway, self._directory, self._account),
-            units_at_once=units_at_once,
-            confirmations=confirmations,
-            patience_blocks=patience_blocks,
-            window_s=window_s,
-        )
-
-    def close(self) -> None:
-        self._gateway.close()
-
-    def _answers(self) -> bool:
-        """Whether the terminal is ready and its meter was heard: the two come apart."""
-        return self._gateway.state(self._terminal) is State.READY and self._gateway.reading(self._terminal) is not None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+def supplies_only(stored_wh: int, chain_says: StationState, rules: Rules) -> Report | None:
+    """The same for a station without meters on its lines, which can accept no sale."""
+    return report_due(chain_says, stored_wh, rules, Margins(), acquires=False)
 
 
 @dataclass
@@ -227,21 +116,20 @@ class Site:
             EnergyShareError: The broker or a terminal cannot be started.
         """
         schedule = network.schedule()
-        numbers = {name: number for number, name in _names(network, schedule).items()}
+        numbers = {name: number for number, name in station_names(network, schedule).items()}
         users = [party.name for party in network.record.parties if party.kind is PartyKind.USER]
-        directory = Directory(
-            {network.party(name).addresses[Side.SCHEDULE]: terminal_of(name) for name in users},
-            _stations(network, schedule),
-        )
+        directory = directory_of(network, schedule)
+        keys: dict[str, LocalAccount] = {terminal_of(name): Account.create() for name in (*users, *numbers)}
         with ExitStack() as closing:
             embedded = None if broker is not None else closing.enter_context(Broker())
 
             def terminal_address(terminal: str) -> BrokerAddress:
                 return embedded.terminal(terminal) if embedded else replace(_given(broker), user=terminal)
 
-            def gateway_address(terminal: str) -> BrokerAddress:
+            def way_to(terminal: str) -> Way:
                 name = f"{terminal}-gateway"
-                return embedded.gateway(name, [terminal]) if embedded else replace(_given(broker), user=name)
+                address = embedded.gateway(name, [terminal]) if embedded else replace(_given(broker), user=name)
+                return Way(address.url, keys[terminal].address)
 
             terminals: dict[str, Terminal] = {}
 
@@ -259,38 +147,33 @@ class Site:
             }
             for name in users:
                 terminal = terminal_of(name)
-                key = network.party(name).addresses[Side.SCHEDULE]
-                device, address = feeder.user(terminal), terminal_address(terminal)
-                started(UserTerminal(terminal, device, address, trusted=key, journal=journal(terminal)))
+                started(
+                    UserTerminal(
+                        terminal,
+                        feeder.user(terminal),
+                        terminal_address(terminal),
+                        account=keys[terminal],
+                        trusted=network.party(name).addresses[Side.SCHEDULE],
+                        journal=journal(terminal),
+                    )
+                )
             clients = {}
             for name, number in numbers.items():
-                terminal, account = terminal_of(name), network.account(Side.SCHEDULE, name)
-                device, address = feeder.station(terminal, storages[name]), terminal_address(terminal)
-                meters = feeder.meters(terminal)
+                terminal = terminal_of(name)
                 started(
                     StationTerminal(
                         terminal,
-                        device,
-                        address,
-                        trusted=account.address,
+                        feeder.station(terminal, storages[name]),
+                        terminal_address(terminal),
+                        account=keys[terminal],
+                        trusted=network.account(Side.SCHEDULE, name).address,
                         journal=journal(terminal),
-                        meters=meters,
+                        meters=feeder.meters(terminal),
                     )
                 )
-                gateway = Gateway(gateway_address(terminal), [terminal])
-                gateway.start()
-                closing.callback(gateway.close)
-                clients[name] = StationClient(
-                    schedule,
-                    number,
-                    account,
-                    TerminalCommands(gateway, directory, account),
-                    StationTerminalMeter(gateway, directory, number),
-                    policy,
-                    confirmations=confirmations,
-                    keeps=keeps,
-                )
-            record = SiteRecord({name: gateway_address(terminal_of(name)).url for name in users})
+                end = closing.enter_context(StationEnd(network, schedule, name, way_to(terminal)))
+                clients[name] = end.agent(number, policy, confirmations=confirmations, keeps=keeps)
+            record = SiteRecord({name: way_to(terminal_of(name)) for name in users})
             return cls(network, schedule, feeder, storages, terminals, clients, record, embedded, closing.pop_all())
 
     def run(self, poll_s: float = 0.2, on_step: Callable[[StationClient, Step], None] | None = None) -> None:
@@ -313,7 +196,7 @@ class Site:
 
     def user(self, name: str) -> UserEnd:
         """A user's way to its terminal. The caller closes it."""
-        return UserEnd(self.network, self.schedule, name, BrokerAddress.parse(self.record.gateways[name]))
+        return UserEnd(self.network, self.schedule, name, self.record.users[name])
 
     @property
     def balance(self) -> Balance:
@@ -359,18 +242,6 @@ class Site:
 def _given(broker: BrokerAddress | None) -> BrokerAddress:
     assert broker is not None
     return broker
-
-
-def _names(network: Network, schedule: Schedule) -> dict[int, str]:
-    """The stations' names by their ids."""
-    keys = {party.addresses.get(Side.SCHEDULE): party.name for party in network.record.parties}
-    numbers = range(1, schedule.station_count() + 1)
-    found = {number: keys.get(schedule.station_key(number)) for number in numbers}
-    return {number: name for number, name in found.items() if name is not None}
-
-
-def _stations(network: Network, schedule: Schedule) -> dict[int, str]:
-    return {number: terminal_of(name) for number, name in _names(network, schedule).items()}
 
 
 def _lines(schedule: Schedule, directory: Directory) -> dict[tuple[str, str], int]:

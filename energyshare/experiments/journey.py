@@ -15,8 +15,9 @@ from energyshare.chain import devnet
 from energyshare.chain.keys import Keyring
 from energyshare.deployment.actors import COMPANY, Actors
 from energyshare.deployment.deploy import StationTerms, Terms
+from energyshare.deployment.ends import terminal_of
 from energyshare.deployment.local import LocalNetwork
-from energyshare.deployment.site import Site, terminal_of
+from energyshare.deployment.site import Site
 from energyshare.dispatch.agents import Act
 from energyshare.dispatch.client import Order
 from energyshare.dispatch.contracts import ContractDispatcher

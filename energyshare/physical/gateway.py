@@ -1,4 +1,8 @@
-"""The commanding side: sends a party's commands to its terminals, again and again until each is answered for good."""
+"""The commanding side: sends a party's commands to its terminals, again and again until each is answered for good.
+
+Of what is heard it believes what the terminal signed, so that a broker can only withhold. `State` is not signed, since
+a broker says it in a terminal's place: it decides whether to wait, and no unit moves for it.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,10 @@ import functools
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from energyshare.errors import EnergyShareError
 from energyshare.physical.link import BrokerAddress, Link
@@ -21,6 +26,7 @@ from energyshare.physical.messages import (
     MalformedMessage,
     MeterReading,
     Result,
+    Statement,
     decode,
     encoded,
     message_hash,
@@ -31,7 +37,13 @@ __all__ = ["CommandRefused", "Exchange", "Gateway"]
 
 logger = logging.getLogger(__name__)
 
+R = TypeVar("R", MeterReading, LineReading)
+
 RESEND_SECONDS = 5.0
+
+FRESH_SECONDS = 120.0
+"""How old a meter's reading may be. What is stored may fall without a register moving, so an old one could tell of
+energy that is gone."""
 
 LATE_SECONDS = 5
 """How long the broker keeps a command whose time is over: it asks what became of it."""
@@ -74,31 +86,28 @@ class Gateway:
     def __init__(
         self,
         address: BrokerAddress,
-        terminals: Iterable[str],
+        terminals: Mapping[str, str],
         *,
         clock: Callable[[], float] = time.time,
         resend_seconds: float = RESEND_SECONDS,
-        on_reading: Callable[[str, MeterReading], None] = lambda terminal, reading: None,
-        on_state: Callable[[str, State], None] = lambda terminal, state: None,
     ) -> None:
         """
         Args:
-            clock: Unix seconds; tells how long a broker need keep a command.
+            terminals: Their ids, and the addresses that sign what they tell.
+            clock: Unix seconds; tells how long a broker need keep a command, and how old a reading is.
             resend_seconds: How long an unanswered command waits before it is sent again.
-            on_reading: Called with a terminal's reading, whenever it changed. Like `on_state` it runs in the thread of
-                the connection, and must not wait for it.
-            on_state: Called with a terminal's state.
         """
+        self._terminals = dict(terminals)
         self._clock = clock
         self._resend_seconds = resend_seconds
-        self._on_reading = on_reading
-        self._on_state = on_state
         self._open: dict[str, Exchange] = {}
         """By the command's id."""
         self._sent: dict[str, float] = {}
         """When each of them was sent, by the monotonic clock."""
-        self._readings: dict[str, MeterReading] = {}
-        self._lines: dict[tuple[str, str], LineReading] = {}
+        self._readings: dict[str, tuple[MeterReading, int]] = {}
+        """With the Unix milliseconds when they were told."""
+        self._lines: dict[str, tuple[LineReading, int]] = {}
+        """The same, by topic."""
         self._states: dict[str, State] = {}
         self._changed = threading.Condition()
         self._closing = False
@@ -106,7 +115,7 @@ class Gateway:
         for topics in map(Topics, terminals):
             self._link.subscribe(topics.state, self._state_heard)
             self._link.subscribe(topics.meter, self._hearing(MeterReading, self._reading_heard))
-            self._link.subscribe(topics.line("+"), self._line_heard)
+            self._link.subscribe(topics.line("+"), self._hearing(LineReading, self._line_heard))
             self._link.subscribe(topics.acknowledgement, self._hearing(Acknowledgement, self._acknowledged))
             self._link.subscribe(topics.result, self._hearing(Result, self._result_heard))
         self._resender = threading.Thread(target=self._resend, name=f"gateway {address.user}", daemon=True)
@@ -144,12 +153,14 @@ class Gateway:
         return self._states.get(terminal)
 
     def reading(self, terminal: str) -> MeterReading | None:
-        """The terminal's last reading; None if there was none yet."""
-        return self._readings.get(terminal)
+        """The terminal's last reading; None if there was none yet, or it is old."""
+        reading, told_ms = self._readings.get(terminal, (None, 0))
+        return reading if abs(self._clock() - told_ms / 1_000) <= FRESH_SECONDS else None
 
     def line(self, terminal: str, user: str) -> LineReading | None:
         """What a station's meter on the line from `user`'s terminal shows; None if nothing came over it yet."""
-        return self._lines.get((terminal, user))
+        reading, _ = self._lines.get(Topics(terminal).line(user), (None, 0))
+        return reading
 
     def open_commands(self, terminal: str) -> list[Command]:
         """Of those sent to a terminal, the ones that have neither a result nor a refusal for good."""
@@ -222,37 +233,43 @@ class Gateway:
             self._changed.notify_all()
         if came_back:
             self._publish(self._due(terminal))
-        self._on_state(terminal, state)
 
-    def _hearing(self, kind: type[M], heard: Callable[[str, M], None]) -> Callable[[str, bytes], None]:
+    def _hearing(self, kind: type[M], heard: Callable[[str, M, int], None]) -> Callable[[str, bytes], None]:
+        """Call `heard(topic, message, told_ms)` with what the topic's terminal signed."""
+
         def handler(topic: str, payload: bytes) -> None:
+            terminal = Topics.terminal_of(topic)
             try:
-                message = decode(kind, payload)
+                statement = decode(Statement, payload)
+                if statement.signer(topic) != self._terminals[terminal]:
+                    logger.warning(
+                        "what came on %s is ignored: terminal %s did not sign it, whose address is to be %s",
+                        *(topic, terminal, self._terminals[terminal]),
+                    )
+                    return
+                message = decode(kind, statement.contents.encode())
             except MalformedMessage as error:
                 logger.warning("on %s: %s", topic, error)
                 return
-            heard(Topics.terminal_of(topic), message)
+            heard(topic, message, statement.told_ms)
 
         return handler
 
-    def _reading_heard(self, terminal: str, reading: MeterReading) -> None:
-        with self._changed:
-            self._readings[terminal] = reading
-            self._changed.notify_all()
-        self._on_reading(terminal, reading)
+    def _reading_heard(self, topic: str, reading: MeterReading, told_ms: int) -> None:
+        self._note(self._readings, Topics.terminal_of(topic), reading, told_ms)
 
-    def _line_heard(self, topic: str, payload: bytes) -> None:
-        try:
-            reading = decode(LineReading, payload)
-        except MalformedMessage as error:
-            logger.warning("on %s: %s", topic, error)
-            return
-        with self._changed:
-            self._lines[Topics.terminal_of(topic), topic.rpartition("/")[2]] = reading
-            self._changed.notify_all()
+    def _line_heard(self, topic: str, reading: LineReading, told_ms: int) -> None:
+        self._note(self._lines, topic, reading, told_ms)
 
-    def _acknowledged(self, terminal: str, acknowledgement: Acknowledgement) -> None:
-        exchange = self._of(terminal, acknowledgement.cmd_id)
+    def _note(self, known: dict[str, tuple[R, int]], of: str, reading: R, told_ms: int) -> None:
+        """Unless it is an old one that comes again."""
+        with self._changed:
+            if of not in known or told_ms > known[of][1]:
+                known[of] = reading, told_ms
+                self._changed.notify_all()
+
+    def _acknowledged(self, topic: str, acknowledgement: Acknowledgement, _told_ms: int) -> None:
+        exchange = self._of(Topics.terminal_of(topic), acknowledgement.cmd_id)
         if exchange is None or acknowledgement.of != message_hash(encoded(exchange.command)):
             return
         with self._changed:
@@ -261,8 +278,8 @@ class Gateway:
         if acknowledgement.answer.final and self._end(exchange):
             exchange.result.set_exception(CommandRefused(exchange.command, acknowledgement))
 
-    def _result_heard(self, terminal: str, result: Result) -> None:
-        exchange = self._of(terminal, result.cmd_id)
+    def _result_heard(self, topic: str, result: Result, _told_ms: int) -> None:
+        exchange = self._of(Topics.terminal_of(topic), result.cmd_id)
         if exchange is not None and self._end(exchange):
             exchange.result.set_result(result)
             with self._changed:

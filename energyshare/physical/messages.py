@@ -1,5 +1,7 @@
 """What gateways and terminals say to each other: commands, acknowledgements, results and readings, as strict JSON.
 
+Both sides sign, so that a broker can only withhold: a party its commands, a terminal each of its statements.
+
 A command names the event on the chain that it follows from, and its id is derived from that event and the terminal
 alone. So a gateway that restarts issues the same command again, and a terminal that knows it moves nothing twice. A
 reorganisation may give an event another place in its block, and so the command another id: follow events only once they
@@ -36,6 +38,8 @@ __all__ = [
     "MeterReading",
     "Outcome",
     "Result",
+    "Statement",
+    "Told",
     "decode",
     "encoded",
     "message_hash",
@@ -43,6 +47,18 @@ __all__ = [
 
 MAX_MESSAGE = 4_096
 """The longest message that is read, in bytes."""
+
+STATEMENT_DOMAIN = keccak(
+    abi_encode(
+        ["bytes32", "bytes32", "bytes32"],
+        [
+            keccak(text="EIP712Domain(string name,string version)"),
+            keccak(text="energyshare terminal"),
+            keccak(text="1"),
+        ],
+    )
+)
+STATEMENT_TYPEHASH = keccak(text="Statement(string topic,uint64 toldMs,string contents)")
 
 DOMAIN_TYPEHASH = keccak(text="EIP712Domain(string name,string version,uint256 chainId)")
 COMMAND_TYPEHASH = keccak(
@@ -53,6 +69,7 @@ COMMAND_TYPEHASH = keccak(
 Uint64 = Annotated[int, Field(ge=0, lt=2**64)]
 Positive = Annotated[int, Field(gt=0, lt=2**64)]
 Hash = Annotated[str, Field(pattern=r"^0x[0-9a-f]{64}$")]
+Signature = Annotated[str, Field(pattern=r"^0x([0-9a-f]{130})?$")]
 TerminalId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
 
 _STRICT = ConfigDict(strict=True, extra="forbid")
@@ -106,7 +123,7 @@ class Command:
     """Unix seconds: it does not begin then or later."""
     cmd_id: Hash = ""
     """Derived from `reference` and `terminal`."""
-    signature: Annotated[str, Field(pattern=r"^0x([0-9a-f]{130})?$")] = "0x"
+    signature: Signature = "0x"
     """65 bytes (r, s, v): EIP-712, by the key that the terminal trusts."""
 
     def __post_init__(self) -> None:
@@ -145,7 +162,7 @@ class Command:
 
     def signed(self, account: LocalAccount) -> Command:
         """The same, signed."""
-        return replace(self, signature="0x" + bytes(account.unsafe_sign_hash(Hash32(self.digest)).signature).hex())
+        return replace(self, signature=_signature(account, self.digest))
 
     @property
     def signer(self) -> str | None:
@@ -251,11 +268,53 @@ class Result:
     """Why it fell short."""
 
 
-Message = Command | Acknowledgement | Result | MeterReading | LineReading
+Told = Acknowledgement | Result | MeterReading | LineReading
+"""What terminals say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What a terminal says on one of its topics, signed with a key of its own.
+
+    Signed are the very bytes of `contents`, so nothing hangs on how two programs write the same JSON; and the topic, so
+    that it holds for one terminal, one line and one kind of message.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+    contents: str
+    """A message as JSON."""
+    told_ms: Uint64
+    """Unix milliseconds, more than of the terminal's statement before: older ones that come again are known by it."""
+    signature: Signature = "0x"
+    """65 bytes (r, s, v): EIP-712."""
+
+    @classmethod
+    def make(cls, topic: str, message: Told, told_ms: int, account: LocalAccount) -> Statement:
+        """Say `message` on `topic`, signed."""
+        said = cls(encoded(message).decode(), told_ms)
+        return replace(said, signature=_signature(account, said.digest(topic)))
+
+    def digest(self, topic: str) -> bytes:
+        """What is signed."""
+        statement = keccak(
+            abi_encode(
+                ["bytes32", "bytes32", "uint256", "bytes32"],
+                [STATEMENT_TYPEHASH, keccak(text=topic), self.told_ms, keccak(text=self.contents)],
+            )
+        )
+        return keccak(b"\x19\x01" + STATEMENT_DOMAIN + statement)
+
+    def signer(self, topic: str) -> str | None:
+        """The address that said this on `topic`, None where nobody did."""
+        return signer_of(self.digest(topic), bytes.fromhex(self.signature[2:]))
+
+
+Message = Command | Told | Statement
 M = TypeVar("M", bound=Message)
 
 _ADAPTERS: dict[type, TypeAdapter[Any]] = {
-    kind: TypeAdapter(kind) for kind in (Command, Acknowledgement, Result, MeterReading, LineReading)
+    kind: TypeAdapter(kind) for kind in (Command, Acknowledgement, Result, MeterReading, LineReading, Statement)
 }
 
 
@@ -280,3 +339,7 @@ def decode(kind: type[M], payload: bytes) -> M:
         where = ".".join(map(str, first["loc"])) or "the message"
         raise MalformedMessage(f"no {kind.__name__}: {where}: {first['msg']}") from error
     return message
+
+
+def _signature(account: LocalAccount, digest: bytes) -> str:
+    return "0x" + bytes(account.unsafe_sign_hash(Hash32(digest)).signature).hex()

@@ -42,6 +42,7 @@ def report_due(
     *,
     outstanding_wh: int = 0,
     serving: bool = True,
+    acquires: bool = True,
 ) -> Report | None:
     """What a station should report, None where the chain knows well enough.
 
@@ -51,9 +52,12 @@ def report_due(
         outstanding_wh: What the chain has counted and the terminal has yet to move: units paid for and not supplied,
             less units agreed on and not received. It is no drift.
         serving: Whether the terminal and its device answer; if not, no flag stays up.
+        acquires: Whether the station can accept what is sold to it, which it cannot without meters on its lines; if
+            not, its flag to buy neither rises nor stays up.
     """
     stored = min(max(measured_wh - outstanding_wh, 0), chain_says.capacity)
-    supply, acquire = (serving and _flag(chain_says, service, stored, rules, margins) for service in Service)
+    may = {Service.SUPPLY: serving, Service.ACQUIRE: serving and acquires}
+    supply, acquire = (may[service] and _flag(chain_says, service, stored, rules, margins) for service in Service)
     if (supply, acquire) == (chain_says.can_supply, chain_says.can_acquire) and abs(
         stored - chain_says.stored
     ) < margins.drift_wh:

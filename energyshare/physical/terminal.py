@@ -1,4 +1,4 @@
-"""A terminal: it obeys signed commands, moves energy once for each, and tells what its meter says.
+"""A terminal: it obeys signed commands, moves energy once for each, and tells what its meter says, signed.
 
 What is to be moved is noted on disk with the meter's reading, then moved, then noted with the meter's reading after. A
 terminal that died in between finds the note when it starts, waits until its device is idle, and lets the meter tell
@@ -15,6 +15,8 @@ from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import ClassVar
 
+from eth_account.signers.local import LocalAccount
+
 from energyshare.dispatch.rules import Service
 from energyshare.physical.device import Device, DeviceError, LineMeters, Transfer
 from energyshare.physical.journal import Entry, Journal, JournalError
@@ -28,6 +30,8 @@ from energyshare.physical.messages import (
     MeterReading,
     Outcome,
     Result,
+    Statement,
+    Told,
     decode,
     encoded,
     message_hash,
@@ -50,6 +54,9 @@ FORGET_SECONDS = 60
 POLL_SECONDS = 1.0
 """How often a terminal looks at its meter when nothing happens."""
 
+RETELL_SECONDS = 30.0
+"""After which a reading that stays the same is told anew: gateways believe no old ones."""
+
 
 class Terminal:
     """One device and who may command it. Use StationTerminal or UserTerminal."""
@@ -63,22 +70,28 @@ class Terminal:
         device: Device,
         address: BrokerAddress,
         *,
+        account: LocalAccount,
         trusted: str,
         journal: Path | None,
         clock: Callable[[], float] = time.time,
+        on_result: Callable[[Command, Result], None] = lambda command, result: None,
     ) -> None:
         """
         Args:
             terminal: Its id, a level of a topic.
+            account: Its own key, which signs what it tells, and nothing else anywhere.
             trusted: The address whose signature it obeys.
             journal: Where it notes what it does; None for a simulation that nothing survives.
             clock: Unix seconds.
+            on_result: Called with what each command came to.
         """
         self.terminal = terminal
         self._topics = Topics(terminal)
         self._device = device
+        self._account = account
         self._trusted = trusted
         self._clock = clock
+        self._on_result = on_result
         self._journal = Journal(journal)
         self._link = Link(address, will=Will(self._topics.state, State.LOST.encode()), on_ready=self._connected)
         self._link.subscribe(self._topics.command, self._received)
@@ -89,9 +102,16 @@ class Terminal:
         """Whether the meter may have moved."""
         self._told: MeterReading | None = None
         """The reading that the broker retains, None where it must be told."""
+        self._told_at = 0.0
+        """When it was told."""
+        self._statement_ms = 0
+        """When the last statement was made."""
+        self._stating = threading.Lock()
         self._tell_anew = False
         """Whether the broker may have forgotten what it was told."""
         self._state: State | None = None
+        self._trouble = ""
+        """What keeps it from its work, said once."""
         self._closing = False
         self._failure: Exception | None = None
         self._worker = threading.Thread(target=self._work, name=f"terminal {terminal}", daemon=True)
@@ -133,7 +153,7 @@ class Terminal:
         except MalformedMessage as error:
             logger.warning("terminal %s: %s", self.terminal, error)
             answer = Acknowledgement(message_hash(payload), None, Answer.MALFORMED, str(error))
-            self._link.publish(self._topics.acknowledgement, encoded(answer))
+            self._tell(self._topics.acknowledgement, answer)
             return
         try:
             refusal = self._judge(command)
@@ -166,11 +186,11 @@ class Terminal:
         if not answer.accepted:
             logger.warning("terminal %s refuses command %s: %s %s", self.terminal, command.cmd_id, answer, detail)
         acknowledgement = Acknowledgement(message_hash(encoded(command)), command.cmd_id, answer, detail)
-        self._link.publish(self._topics.acknowledgement, encoded(acknowledgement))
+        self._tell(self._topics.acknowledgement, acknowledgement)
         if answer is Answer.DUPLICATE:
             entry = self._journal.find(command.cmd_id)
             if entry is not None and entry.result is not None:
-                self._link.publish(self._topics.result, encoded(entry.result))
+                self._tell(self._topics.result, entry.result)
 
     # In the device's thread, or whoever moves its meter.
 
@@ -205,9 +225,12 @@ class Terminal:
             self._tell_reading(self._device.read())
             if self._state is not State.READY:
                 self._tell_state(State.READY)
+            self._trouble = ""
         except (DeviceError, JournalError) as error:
             settled = False
-            logger.warning("terminal %s: %s", self.terminal, error)
+            if str(error) != self._trouble:
+                self._trouble = str(error)
+                logger.warning("terminal %s: %s", self.terminal, error)
             if self._state is State.READY:
                 self._tell_state(State.SLEEPING)
         with self._changed:
@@ -247,16 +270,34 @@ class Terminal:
         self._answer(command, Answer.ACCEPTED if begun else Answer.DUPLICATE)
         if not begun:
             return
+        self._finish(entry, self._move(command))
+
+    def _move(self, command: Command) -> str:
+        """Let the device do it, and tell meanwhile what the meter shows. Returns why it fell short, if it did."""
+        moved: Future[None] = Future()
+
+        def inject() -> None:
+            try:
+                self._device.inject(Transfer(command.energy_wh, command.power_w, command.peer, command.connection))
+                moved.set_result(None)
+            except Exception as error:
+                moved.set_exception(error)
+
+        threading.Thread(target=inject, name=f"device of {self.terminal}", daemon=True).start()
+        while not wait([moved], POLL_SECONDS).done:
+            try:
+                self._tell_reading(self._device.read())
+            except DeviceError as error:
+                logger.warning("terminal %s: %s", self.terminal, error)
         try:
-            self._device.inject(Transfer(command.energy_wh, command.power_w, command.peer, command.connection))
-            detail = ""
+            moved.result()
         except DeviceError as error:
-            detail = str(error)
-        self._finish(entry, detail)
+            return str(error)
+        return ""
 
     def _finish(self, entry: Entry, detail: str) -> None:
         after = self._device.read()
-        moved = after.injected_wh - entry.before.injected_wh
+        moved = max(0, after.injected_wh - entry.before.injected_wh)  # a meter that was reset meanwhile says nothing
         if moved >= entry.command.energy_wh:
             outcome, detail = Outcome.COMPLETE, ""
         else:
@@ -264,13 +305,21 @@ class Terminal:
         result = Result(entry.command.cmd_id, outcome, moved, entry.before, after, detail)
         self._journal.finish(result)
         self._tell_reading(after)
-        self._link.publish(self._topics.result, encoded(result))
+        self._tell(self._topics.result, result)
+        self._on_result(entry.command, result)
 
     def _tell_reading(self, reading: MeterReading) -> None:
         """Have the broker retain it. While that is away nothing piles up: it is told all anew when it is back."""
-        if reading != self._told and self._link.ready:
-            self._link.publish(self._topics.meter, encoded(reading), retain=True)
-            self._told = reading
+        now = self._clock()
+        if self._link.ready and (reading != self._told or not 0 <= now - self._told_at < RETELL_SECONDS):
+            self._tell(self._topics.meter, reading, retain=True)
+            self._told, self._told_at = reading, now
+
+    def _tell(self, topic: str, message: Told, *, retain: bool = False) -> None:
+        with self._stating:
+            self._statement_ms = max(self._statement_ms + 1, int(self._clock() * 1_000))
+            statement = Statement.make(topic, message, self._statement_ms, self._account)
+        self._link.publish(topic, encoded(statement), retain=retain)
 
     def _tell_state(self, state: State) -> Future[None]:
         self._state = state
@@ -288,13 +337,24 @@ class StationTerminal(Terminal):
         device: Device,
         address: BrokerAddress,
         *,
+        account: LocalAccount,
         trusted: str,
         journal: Path | None,
         clock: Callable[[], float] = time.time,
+        on_result: Callable[[Command, Result], None] = lambda command, result: None,
         meters: LineMeters | None = None,
     ) -> None:
         """As every terminal, and `meters`: those on the lines; without them the station can accept no sale."""
-        super().__init__(terminal, device, address, trusted=trusted, journal=journal, clock=clock)
+        super().__init__(
+            terminal,
+            device,
+            address,
+            account=account,
+            trusted=trusted,
+            journal=journal,
+            clock=clock,
+            on_result=on_result,
+        )
         self._meters = meters
         self._told_lines: dict[str, LineReading] = {}
 
@@ -305,7 +365,7 @@ class StationTerminal(Terminal):
             self._told_lines.clear()
         for user, received in self._meters.received().items() if self._meters is not None else ():
             if self._told_lines.get(user) != received:
-                self._link.publish(self._topics.line(user), encoded(received), retain=True)
+                self._tell(self._topics.line(user), received, retain=True)
                 self._told_lines[user] = received
         super()._tell_reading(reading)
 

@@ -5,11 +5,11 @@ All begin with `energyshare/1/{terminal}`; the number is the version of messages
 | topic | from | QoS | retained | payload |
 | --- | --- | --- | --- | --- |
 | `$state` | terminal, or its last will | 1 | yes | a `State` |
-| `meter` | terminal | 1 | yes | `MeterReading` |
-| `line/{user}` | station's terminal | 1 | yes | `LineReading` |
+| `meter` | terminal | 1 | yes | `Statement` of a `MeterReading` |
+| `line/{user}` | station's terminal | 1 | yes | `Statement` of a `LineReading` |
 | `command` | gateway | 1 | no | `Command`, which the broker drops when it expires |
-| `acknowledgement` | terminal | 1 | no | `Acknowledgement` |
-| `result` | terminal | 1 | no | `Result` |
+| `acknowledgement` | terminal | 1 | no | `Statement` of an `Acknowledgement` |
+| `result` | terminal | 1 | no | `Statement` of a `Result` |
 """
 
 from __future__ import annotations

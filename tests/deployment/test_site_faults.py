@@ -11,23 +11,28 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from eth_account import Account
 
 from energyshare.amount import BASE_UNITS
 from energyshare.chain.keys import Keyring
 from energyshare.chain.sending import poll
 from energyshare.deployment.actors import COMPANY, Actors
 from energyshare.deployment.deploy import StationTerms, Terms
+from energyshare.deployment.ends import SiteRecord, Way
 from energyshare.deployment.local import LocalNetwork
-from energyshare.deployment.site import Site, SiteRecord, reports
-from energyshare.dispatch.agents import Act, Agent, Step, run
+from energyshare.deployment.site import Site, reports
+from energyshare.dispatch.agents import Act, Agent, EventReference, Step, connection_made, run
 from energyshare.dispatch.client import Order, SchedulerClient
 from energyshare.dispatch.dispatcher import StationState
 from energyshare.dispatch.rules import Rules, Service
 from energyshare.dispatch.schedule import Schedule
+from energyshare.dispatch.terminals import _reference
 from energyshare.ledger.audit import audit
 from energyshare.physical.device import Transfer
-from energyshare.physical.messages import MeterReading
+from energyshare.physical.link import Link
+from energyshare.physical.messages import LineReading, MeterReading, Statement, Told, encoded
 from energyshare.physical.terminal import StationTerminal, Terminal
+from energyshare.physical.topics import Topics
 from energyshare.side import Side
 
 SUPPLY, ACQUIRE = Service.SUPPLY, Service.ACQUIRE
@@ -164,6 +169,7 @@ def test_a_station_terminal_killed_between_moving_and_reading_costs_no_unit(
             "stationa",
             device,
             terminal._link.address,
+            account=terminal._account,
             trusted=scene.key("StationA"),
             journal=tmp_path / "stationa.sqlite",
         )
@@ -209,6 +215,53 @@ def test_a_meter_that_reads_too_little_is_disputed_and_the_order_goes_on_elsewhe
     assert {station for station, _ in units} == {"StationA", "StationB"}
     assert scene.suspended() == ["StationA"]
     scene.assert_lawful(RIGHTS - 5_000)
+
+
+@contextmanager
+def _thief(terminal: Terminal) -> Iterator[Callable[[str, Told], None]]:
+    """Who has a terminal's account at the broker, and not its key. Says what it likes, signed with a key of its own."""
+    key, link = Account.create(), Link(terminal._link.address, keeps_session=False)
+    link.start()
+
+    def lie(topic: str, message: Told) -> None:
+        for said in (Statement.make(topic, message, 2**62, key), message):
+            link.publish(topic, encoded(said), retain=True).result(10)
+
+    yield lie
+    link.close()
+
+
+def test_the_thief_of_a_users_account_makes_the_buyer_pay_for_nothing(scene: Scene) -> None:
+    """Station A is paid and supplies nothing; the thief says that all of it came."""
+    scene.site.terminals["stationa"].close()
+    with (
+        _thief(scene.site.terminals["client1"]) as lie,
+        scene.serving(scene.order(SUPPLY, 4), patience_blocks=20, window_s=1) as client,
+    ):
+        scene.wait_until(lambda: len(scene.units()) == 1)
+        for units in range(1, 5):
+            lie(Topics("client1").meter, MeterReading(0, units * 950))
+        scene.wait_until_done(client)
+
+    assert scene.units() == [("StationA", SUPPLY)] + [("StationB", SUPPLY)] * 3
+    assert scene.suspended() == ["StationA"]
+    scene.assert_lawful(RIGHTS - 4_000)
+
+
+def test_the_thief_of_a_stations_account_sells_it_nothing(scene: Scene) -> None:
+    """The user's terminal sends nothing; the thief says that the meter on its line saw a unit."""
+    user, chain = scene.key("Client1"), scene.schedule.chain
+    account = scene.local.network.account(Side.SCHEDULE, "Client1")
+    with _thief(scene.site.terminals["stationa"]) as lie:
+        scene.schedule.connect(account, ACQUIRE, 0)
+        made = connection_made(scene.schedule, user, ACQUIRE, chain.height())
+        assert made is not None
+        lie(Topics("stationa").line("client1"), LineReading(_reference(EventReference.of(chain, made)), 1_000))
+        lied_at = chain.height()
+        scene.wait_until(lambda: chain.height() > lied_at + 20)
+
+    assert scene.units() == []
+    assert scene.schedule.user_rights(user) == RIGHTS
 
 
 def test_two_clients_with_gateways_of_their_own_draw_an_order_once(scene: Scene) -> None:
@@ -258,7 +311,7 @@ def test_the_way_to_the_terminals_is_for_the_owner_alone_whatever_stood_there(tm
     path = tmp_path / "network.site.json"
     path.write_text("{}")
     path.chmod(0o644)
-    record = SiteRecord({"Client1": "mqtt://client1-gateway:secret@127.0.0.1:1883"})
+    record = SiteRecord({"Client1": Way("mqtt://client1-gateway:secret@127.0.0.1:1883", "0x" + "11" * 20)})
 
     record.write(path)
 

@@ -16,7 +16,7 @@ from energyshare.physical.gateway import Gateway
 from energyshare.physical.storage import Storage
 from energyshare.physical.terminal import StationTerminal, UserTerminal
 from energyshare.physical.topics import State
-from tests.physical.grid import LOSS_BP, STATION, USER, Clock, Grid
+from tests.physical.grid import ADDRESSES, KEYS, LOSS_BP, STATION, USER, Clock, Grid
 
 
 @pytest.fixture
@@ -41,21 +41,27 @@ def grid(broker: Broker, account: LocalAccount) -> Iterator[Grid]:
             STATION,
             at_bus,
             broker.terminal(STATION),
+            account=KEYS[STATION],
             trusted=account.address,
             journal=None,
             clock=clock,
             meters=feeder.meters(STATION),
         )
         user = UserTerminal(
-            USER, feeder.user(USER), broker.terminal(USER), trusted=account.address, journal=None, clock=clock
+            USER,
+            feeder.user(USER),
+            broker.terminal(USER),
+            account=KEYS[USER],
+            trusted=account.address,
+            journal=None,
+            clock=clock,
         )
         for terminal in (station, user):
             terminal.start()
             closing.callback(terminal.close)
-        terminals = [STATION, USER]
-        gateway = Gateway(broker.gateway("gateway", terminals), terminals, clock=clock, resend_seconds=0.3)
+        gateway = Gateway(broker.gateway("gateway", ADDRESSES), ADDRESSES, clock=clock, resend_seconds=0.3)
         gateway.start()
         closing.callback(gateway.close)
-        for name in terminals:
+        for name in ADDRESSES:
             assert gateway.wait_for(lambda name=name: gateway.state(name) is State.READY, 10)
         yield Grid(broker, account, clock, storage, feeder, station, user, gateway, closing)

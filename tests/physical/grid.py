@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
+from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
 from energyshare.dispatch.rules import Service
@@ -19,6 +20,9 @@ from energyshare.physical.messages import ChainReference, Command
 from energyshare.physical.terminal import StationTerminal, UserTerminal
 
 STATION, USER = "station-a", "user-1"
+KEYS: dict[str, LocalAccount] = {STATION: Account.from_key(b"\x0a" * 32), USER: Account.from_key(b"\x0b" * 32)}
+"""The terminals' own."""
+ADDRESSES = {terminal: key.address for terminal, key in KEYS.items()}
 LOSS_BP = 1_500
 UNIT_WH = 1_000
 
@@ -70,8 +74,7 @@ class Grid:
 
     def new_gateway(self, name: str) -> Gateway:
         """Another gateway, or one that restarted and forgot everything."""
-        terminals = [STATION, USER]
-        gateway = Gateway(self.broker.gateway(name, terminals), terminals, clock=self.clock, resend_seconds=0.3)
+        gateway = Gateway(self.broker.gateway(name, ADDRESSES), ADDRESSES, clock=self.clock, resend_seconds=0.3)
         gateway.start()
         self.closing.callback(gateway.close)
         return gateway

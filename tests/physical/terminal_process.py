@@ -15,6 +15,7 @@ from energyshare.physical.device import Transfer
 from energyshare.physical.link import BrokerAddress
 from energyshare.physical.sunspec import SunSpecStorage
 from energyshare.physical.terminal import StationTerminal
+from tests.physical.grid import KEYS
 
 
 def stall() -> None:
@@ -42,6 +43,7 @@ def main() -> None:
         options["terminal"],
         KINDS[options["stall"]]("127.0.0.1", options["port"], absorb_power_w=10_000, poll_seconds=0.01),
         BrokerAddress.parse(options["url"]),
+        account=KEYS[options["terminal"]],
         trusted=options["trusted"],
         journal=Path(options["journal"]),
     )

@@ -25,7 +25,7 @@ from energyshare.physical.messages import Answer, Command, MeterReading, Outcome
 from energyshare.physical.storage import Storage
 from energyshare.physical.terminal import MAX_WAITING, REMEMBERED_SECONDS
 from energyshare.physical.topics import State
-from tests.physical.grid import STATION, UNIT_WH, USER, Grid, event
+from tests.physical.grid import ADDRESSES, STATION, UNIT_WH, USER, Grid, event
 
 TIMEOUT = 20
 ROOT = Path(__file__).parents[2]
@@ -40,7 +40,7 @@ def inverter() -> Iterator[SimulatedInverter]:
 
 @pytest.fixture
 def gateway(broker: Broker) -> Iterator[Gateway]:
-    gateway = Gateway(broker.gateway("gateway", [STATION]), [STATION], resend_seconds=0.3)
+    gateway = Gateway(broker.gateway("gateway", [STATION]), {STATION: ADDRESSES[STATION]}, resend_seconds=0.3)
     gateway.start()
     yield gateway
     gateway.close()
@@ -150,7 +150,7 @@ def test_terminals_killed_again_and_again_move_each_unit_once(
         gateway.send(command)
         kill(dying)
     launch()
-    forgetful = Gateway(broker.gateway("forgetful", [STATION]), [STATION], resend_seconds=0.3)
+    forgetful = Gateway(broker.gateway("forgetful", [STATION]), {STATION: ADDRESSES[STATION]}, resend_seconds=0.3)
     forgetful.start()
     try:
         results = [forgetful.send(command).result.result(TIMEOUT) for command in commands]

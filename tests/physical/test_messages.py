@@ -21,6 +21,7 @@ from energyshare.physical.messages import (
     MeterReading,
     Outcome,
     Result,
+    Statement,
     decode,
     encoded,
     message_hash,
@@ -129,7 +130,7 @@ def test_what_is_no_json_is_named_malformed(payload: bytes) -> None:
 
 @given(st.binary(max_size=200))
 def test_no_bytes_make_a_reader_fail_in_another_way(payload: bytes) -> None:
-    for kind in (Command, Acknowledgement, Result, MeterReading):
+    for kind in (Command, Acknowledgement, Result, MeterReading, Statement):
         with pytest.raises(MalformedMessage):
             decode(kind, payload)
 
@@ -148,3 +149,49 @@ def test_answers_and_results_read_back() -> None:
 
     assert decode(Result, encoded(result)) == result
     assert decode(Acknowledgement, encoded(acknowledgement)) == acknowledgement
+
+
+METER = "energyshare/1/station-a/meter"
+
+
+def test_what_a_terminal_signs_is_typed_data_of_eip_712(account: LocalAccount) -> None:
+    said = Statement.make(METER, MeterReading(5, 6), 1_700_000_000_123, account)
+    typed = encode_typed_data(
+        domain_data={"name": "energyshare terminal", "version": "1"},
+        message_types={
+            "Statement": [
+                {"name": "topic", "type": "string"},
+                {"name": "toldMs", "type": "uint64"},
+                {"name": "contents", "type": "string"},
+            ]
+        },
+        message_data={"topic": METER, "toldMs": 1_700_000_000_123, "contents": said.contents},
+    )
+
+    assert "0x" + account.sign_message(typed).signature.hex().removeprefix("0x") == said.signature
+    assert decode(Statement, encoded(said)) == said
+    assert decode(MeterReading, said.contents.encode()) == MeterReading(5, 6)
+    assert said.signer(METER) == account.address
+
+
+def test_a_statement_holds_for_its_topic_its_time_and_its_contents(account: LocalAccount) -> None:
+    said = Statement.make(METER, MeterReading(5, 6), 1_000, account)
+
+    assert said.signer("energyshare/1/station-b/meter") != account.address
+    assert said.signer("energyshare/1/station-a/line/user-1") != account.address
+    assert replace(said, told_ms=1_001).signer(METER) != account.address
+    assert replace(said, contents=said.contents + " ").signer(METER) != account.address
+    assert replace(said, signature="0x").signer(METER) is None
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b'{"contents": "\\ud800", "told_ms": 1, "signature": "0x"}',
+        b'{"contents": "", "told_ms": -1, "signature": "0x"}',
+        b'{"contents": {}, "told_ms": 1, "signature": "0x"}',
+    ],
+)
+def test_a_statement_that_is_none_is_named_malformed(payload: bytes) -> None:
+    with pytest.raises(MalformedMessage):
+        decode(Statement, payload)

@@ -52,6 +52,15 @@ def test_a_flag_rises_beyond_the_newcomers_reserve_and_the_margin(measured: int,
     assert (report is not None and report.can_supply) is up
 
 
+@pytest.mark.parametrize("flag", [False, True])
+@pytest.mark.parametrize("measured", [0, 12_000, 20_000])
+def test_a_station_that_cannot_accept_sales_never_raises_its_flag_to_buy(measured: int, flag: bool) -> None:
+    view = replace(VIEW, can_acquire=flag)
+
+    report = report_due(view, measured, RULES, MARGINS, acquires=False)
+    assert report is None if (measured, flag) == (20_000, False) else report is not None and not report.can_acquire
+
+
 @pytest.mark.parametrize(("measured", "up"), [(4_000, False), (4_001, True)])
 def test_a_flag_falls_where_the_contracts_would_reject_it(measured: int, up: bool) -> None:
     view = StationState(40_000, 4_500, True, True, 2, 0)

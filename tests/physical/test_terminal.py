@@ -12,7 +12,16 @@ from energyshare.dispatch.rules import Service, user_reading
 from energyshare.physical.device import DeviceError, Transfer
 from energyshare.physical.gateway import CommandRefused
 from energyshare.physical.link import Link
-from energyshare.physical.messages import Acknowledgement, Answer, LineReading, Outcome, decode, encoded, message_hash
+from energyshare.physical.messages import (
+    Acknowledgement,
+    Answer,
+    LineReading,
+    Outcome,
+    Statement,
+    decode,
+    encoded,
+    message_hash,
+)
 from energyshare.physical.topics import State, Topics
 from tests.physical.grid import LOSS_BP, STATION, UNIT_WH, USER, Grid, event
 
@@ -213,7 +222,10 @@ class Probe:
         self.heard: queue.Queue[Acknowledgement] = queue.Queue()
         self._link = Link(grid.broker.gateway("probe", [STATION, USER]))
         self._link.subscribe(
-            Topics(STATION).acknowledgement, lambda _, payload: self.heard.put(decode(Acknowledgement, payload))
+            Topics(STATION).acknowledgement,
+            lambda _, payload: self.heard.put(
+                decode(Acknowledgement, decode(Statement, payload).contents.encode()),
+            ),
         )
 
     def publish(self, terminal: str, payload: bytes) -> None:
