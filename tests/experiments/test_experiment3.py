@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
+from energyshare.dispatch.scenario import Outcome, Scenario
+from energyshare.dispatch.scenario import run as run_scenario
 from energyshare.experiments import experiment3, figures
 from energyshare.experiments.experiment3 import TABLE_8, Experiment3, InvalidRepeats
+from energyshare.experiments.scenario_network import scenario_network
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +79,18 @@ def test_runs_of_three_sizes_are_performed_again() -> None:
     assert [replay.users for replay in replays] == [10, 25, 50]
     assert all(replay.equal for replay in replays)
     assert all(replay.transfers > 3 * replay.users for replay in replays)
+
+
+def test_runs_are_performed_again_on_the_contracts_to_the_unit() -> None:
+    """10 and 25 users; `experiment 3 --on-chain` performs 50 as well."""
+
+    def on_contracts(scenario: Scenario) -> Outcome:
+        with scenario_network(scenario, "anvil") as network:
+            return run_scenario(scenario, network.dispatcher())
+
+    replays = list(islice(experiment3.replays(1, on_contracts), 2))
+
+    assert [(replay.users, replay.difference) for replay in replays] == [(10, None), (25, None)]
 
 
 def test_the_figure_is_drawn_twice_and_repeats_to_the_byte(result: Experiment3, tmp_path: Path) -> None:
