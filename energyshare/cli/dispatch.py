@@ -24,8 +24,8 @@ from energyshare.deployment.ends import SiteRecord, StationEnd, UserEnd, Way
 from energyshare.deployment.site import reports, supplies_only
 from energyshare.dispatch.agents import WINDOW_S, Act, Agent, Step, run
 from energyshare.dispatch.client import Order, SchedulerClient
+from energyshare.dispatch.contracts import report_refusals
 from energyshare.dispatch.dispatcher import Report, StationState
-from energyshare.dispatch.errors import FlagContradicted, ReportOvertaken, StoredExceedsCapacity
 from energyshare.dispatch.keeper import Keeper
 from energyshare.dispatch.rules import Rules, Service
 from energyshare.dispatch.schedule import SERVICES, Schedule
@@ -342,19 +342,8 @@ def report(
         schedule = network.schedule()
         number = network.station(schedule, name)
         said = Report(schedule.station(number).transfers, 0 if empty else stored_wh, can_supply, can_acquire)
-        try:
+        with report_refusals(name):
             schedule.report(network.account(Side.SCHEDULE, name), number, said)
-        except TransactionReverted as error:
-            facts = error.args_by_name
-            match error.name:
-                case "ReportOvertaken":
-                    raise ReportOvertaken(name, facts["reported"], facts["actual"]) from error
-                case "StoredExceedsCapacity":
-                    raise StoredExceedsCapacity(name, facts["stored"], facts["capacity"]) from error
-                case "FlagContradicted":
-                    service = SERVICES[facts["service"]]
-                    raise FlagContradicted(name, service, facts["level"], facts["required"]) from error
-            raise
         state = schedule.station(number)
     click.echo(
         f"{name} stores {whole_units(state.stored)} of {whole_units(state.capacity)}; "

@@ -16,7 +16,7 @@ from energyshare.dispatch.rules import Rules, Service, user_reading
 from energyshare.dispatch.schedule import SERVICES, Connection, Schedule
 from energyshare.errors import TransactionReverted
 
-__all__ = ["ContractDispatcher", "ExactMeters", "Meters"]
+__all__ = ["ContractDispatcher", "ExactMeters", "Meters", "report_refusals"]
 
 UNITS_PER_TRANSACTION = 2_000
 """At 3,000 gas a unit, what fits a block by far."""
@@ -158,7 +158,7 @@ class ContractDispatcher:
     # Stations
 
     def report(self, station: str, report: Report) -> None:
-        with self._refusals(station=station):
+        with report_refusals(station):
             self._schedule.report(self._stations[station], self._number(station), report)
 
     # Inside
@@ -200,7 +200,7 @@ class ContractDispatcher:
         return {account.address.lower(): name for name, account in self._users.items()}
 
     @contextmanager
-    def _refusals(self, user: str = "", service: Service = Service.SUPPLY, station: str = "") -> Iterator[None]:
+    def _refusals(self, user: str, service: Service) -> Iterator[None]:
         """Turn the contract's errors into those of every dispatcher, which have the same names."""
         try:
             yield
@@ -213,11 +213,22 @@ class ContractDispatcher:
                     raise errors.NotConnected(user, service) from error
                 case "InsufficientRights":
                     raise errors.InsufficientRights(user, facts["held"], facts["required"]) from error
-                case "ReportOvertaken":
-                    raise errors.ReportOvertaken(station, facts["reported"], facts["actual"]) from error
-                case "StoredExceedsCapacity":
-                    raise errors.StoredExceedsCapacity(station, facts["stored"], facts["capacity"]) from error
-                case "FlagContradicted":
-                    contradicted = SERVICES[facts["service"]]
-                    raise errors.FlagContradicted(station, contradicted, facts["level"], facts["required"]) from error
             raise
+
+
+@contextmanager
+def report_refusals(station: str) -> Iterator[None]:
+    """The same for a report of a station, by its name."""
+    try:
+        yield
+    except TransactionReverted as error:
+        facts = error.args_by_name
+        match error.name:
+            case "ReportOvertaken":
+                raise errors.ReportOvertaken(station, facts["reported"], facts["actual"]) from error
+            case "StoredExceedsCapacity":
+                raise errors.StoredExceedsCapacity(station, facts["stored"], facts["capacity"]) from error
+            case "FlagContradicted":
+                contradicted = SERVICES[facts["service"]]
+                raise errors.FlagContradicted(station, contradicted, facts["level"], facts["required"]) from error
+        raise
