@@ -37,10 +37,26 @@ KILLS = 10
 LAST_REQUEST = 70
 
 
+_MINING = threading.Lock()
+"""Where a block comes while anvil reorganises, its chain is left with a hole."""
+
+
+def _reorganise(town: Town, depth: int) -> None:
+    with _MINING:
+        request(provider_of(town.chain.w3), "anvil_reorg", depth, [])
+
+
 @pytest.fixture
 def lively() -> Iterator[Town]:
     """On anvil, a new town for each test, whose blocks come by themselves."""
     town = start("anvil")
+    mine = town.chain.mine
+
+    def alone() -> None:
+        with _MINING:
+            mine()
+
+    town.chain.mine = alone  # type: ignore[method-assign]
     maker = BlockMaker([town.chain], BLOCK_TIME_S)
     maker.start()
     yield town
@@ -135,7 +151,7 @@ def test_a_reorganisation_under_the_client_costs_blocks_and_no_unit(lively: Town
     with _running(client, lively.station("near", confirmations=DEEP)) as steps:
         for units in (1, 2, 4):
             _wait(lambda: len(lively.records("ann")) >= units)  # noqa: B023 - waited for at once
-            request(provider_of(lively.chain.w3), "anvil_reorg", DEEP, [])
+            _reorganise(lively, DEEP)
         _wait(lambda: _ended(steps))
 
     assert len(lively.records("ann")) == 6
@@ -151,7 +167,7 @@ def test_a_reorganisation_deeper_than_waited_for_costs_the_station_one_unit_and_
     with _running(client, lively.station("near"), lively.station("far")) as steps:
         _wait(lambda: len(lively.records("ann")) >= 3)
         snapshot = lively.feeder.units(KEYS["ann"])
-        request(provider_of(lively.chain.w3), "anvil_reorg", 1, [])
+        _reorganise(lively, 1)
         _wait(lambda: _ended(steps))
 
     assert snapshot >= 2
