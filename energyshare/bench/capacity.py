@@ -10,6 +10,7 @@ from typing import Any
 from eth_account.signers.local import LocalAccount
 
 from energyshare.amount import BASE_UNITS
+from energyshare.bench.batch import send_all
 from energyshare.chain import devnet
 from energyshare.chain.keys import Keyring
 from energyshare.chain.sending import Sendable
@@ -19,7 +20,6 @@ from energyshare.deployment.local import LocalNetwork
 from energyshare.dispatch.dispatcher import StationState
 from energyshare.dispatch.rules import Rules, Service, user_reading
 from energyshare.dispatch.schedule import SERVICES, Schedule
-from energyshare.errors import ChainError
 from energyshare.side import Side
 
 __all__ = ["CapacityReport", "measure"]
@@ -129,11 +129,6 @@ def measure(
 
 def _send(schedule: Schedule, requests: Sequence[tuple[Sendable, LocalAccount]]) -> list[int]:
     """Send all at once and wait. Returns the gas that each used."""
-    chain = schedule.chain
     # One of them says what each needs: they are alike.
-    limit = chain.estimate(*requests[0]) * 3 // 2
-    receipts = chain.wait_receipts(chain.submit_many(requests, gas=limit))
-    refused = sum(not receipt["status"] for receipt in receipts)
-    if refused:
-        raise ChainError(f"{refused} of {len(receipts)} transactions were refused on {chain.name}")
-    return [receipt["gasUsed"] for receipt in receipts]
+    limit = schedule.chain.estimate(*requests[0]) * 3 // 2
+    return [receipt["gasUsed"] for receipt in send_all(schedule.chain, requests, limit)]

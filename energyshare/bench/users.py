@@ -11,10 +11,10 @@ from typing import Any
 from eth_account.signers.local import LocalAccount
 
 from energyshare.amount import BASE_UNITS
+from energyshare.bench.batch import send_all
 from energyshare.bench.crowd import Crowd, Tally
 from energyshare.bridge.transfer import alias_of
 from energyshare.chain import devnet
-from energyshare.chain.connection import Chain
 from energyshare.chain.keys import Keyring
 from energyshare.chain.sending import Sendable
 from energyshare.deployment.actors import COMPANY, Actors
@@ -163,13 +163,13 @@ def _buy(local: LocalNetwork, accounts: dict[Side, list[LocalAccount]], approve:
     market, token = network.market(), network.asset(side)
     for at in Side:
         register = network.aliases(at).functions.register(_SECRET + bytes([1]))
-        _send(network.chains[at], [(register, account) for account in accounts[at]])
-    _send(network.chains[Side.SCHEDULE], [(approve, account) for account in accounts[Side.SCHEDULE]])
+        send_all(network.chains[at], [(register, account) for account in accounts[at]])
+    send_all(network.chains[Side.SCHEDULE], [(approve, account) for account in accounts[Side.SCHEDULE]])
     allow = token.functions.approve(market.address, RIGHTS)
-    _send(network.chains[side], [(allow, account) for account in accounts[side]])
+    send_all(network.chains[side], [(allow, account) for account in accounts[side]])
     aliases = {at: [alias_of(account.address, _SECRET + bytes([1])) for account in accounts[at]] for at in Side}
     route = network.route(side)
-    _send(
+    send_all(
         network.chains[side],
         [
             (market.functions.buy(route, RIGHTS, recipient, refund, 0), account)
@@ -178,12 +178,6 @@ def _buy(local: LocalNetwork, accounts: dict[Side, list[LocalAccount]], approve:
             )
         ],
     )
-
-
-def _send(chain: Chain, requests: Sequence[tuple[Sendable, LocalAccount]]) -> None:
-    for receipt in chain.wait_receipts(chain.submit_many(requests)):
-        if not receipt["status"]:
-            raise ChainError(f"transaction 0x{bytes(receipt['transactionHash']).hex()} reverted on {chain.name}")
 
 
 def _await_rights(local: LocalNetwork, accounts: Sequence[LocalAccount]) -> None:

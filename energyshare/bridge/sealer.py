@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
-import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -15,6 +14,7 @@ from eth_typing import Hash32
 
 from energyshare.bridge.seal import seal_digest
 from energyshare.chain.connection import Chain
+from energyshare.durable import open_database
 from energyshare.errors import EnergyShareError
 
 __all__ = ["Journal", "Seal", "SealRefused", "Sealer", "SealerSource"]
@@ -55,14 +55,7 @@ class Journal:
         """Open or create the file; None keeps it in memory, for sealers that die with their dev chain."""
         self._lock = threading.Lock()
         try:
-            if path is not None:
-                path.parent.mkdir(parents=True, exist_ok=True)
-            self._database = sqlite3.connect(
-                ":memory:" if path is None else path, check_same_thread=False, isolation_level=None
-            )
-            weakref.finalize(self, self._database.close)
-            # Not FULL: after a power cut that may undo the last signature, whose undoing was not yet synced.
-            self._database.execute("PRAGMA synchronous = EXTRA")
+            self._database = open_database(self, path)
             self._database.execute(
                 "CREATE TABLE IF NOT EXISTS signed (chain BLOB, sealer TEXT, number INTEGER, hash BLOB NOT NULL,"
                 " PRIMARY KEY (chain, sealer, number))"

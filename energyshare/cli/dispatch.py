@@ -18,7 +18,7 @@ from rich.console import Console
 from energyshare.amount import whole_units
 from energyshare.chain.sending import poll
 from energyshare.cli.network import until_signal
-from energyshare.cli.options import ADDRESS, AMOUNT, network_option, open_network, settings_option
+from energyshare.cli.options import ADDRESS, AMOUNT, Command, network_option, open_network, settings_option
 from energyshare.cli.output import console_for, json_option, table, write_json
 from energyshare.deployment.ends import SiteRecord, StationEnd, UserEnd, Way
 from energyshare.deployment.site import reports, supplies_only
@@ -86,6 +86,27 @@ installed_option = click.option(
 )
 
 
+def _order(command: Command) -> Command:
+    """What an order takes, whether it buys or sells."""
+    parts: list[Callable[[Command], Command]] = [
+        click.argument("name"),
+        click.argument("units", type=UNITS),
+        at_once_option,
+        since_option,
+        wait_option,
+        confirmations_option,
+        broker_option,
+        terminal_option,
+        installed_option,
+        network_option,
+        settings_option,
+        json_option,
+    ]
+    for part in reversed(parts):
+        command = part(command)
+    return command
+
+
 @click.group()
 def dispatch() -> None:
     """Buy and sell energy, run a station, and keep the schedule.
@@ -96,36 +117,14 @@ def dispatch() -> None:
 
 
 @dispatch.command()
-@click.argument("name")
-@click.argument("units", type=UNITS)
-@at_once_option
-@since_option
-@wait_option
-@confirmations_option
-@broker_option
-@terminal_option
-@installed_option
-@network_option
-@settings_option
-@json_option
+@_order
 def buy(name: str, units: int, **options: Any) -> None:
     """The user NAME draws UNITS units from the stations that the network assigns."""
     _serve(name, Service.SUPPLY, units, **options)
 
 
 @dispatch.command()
-@click.argument("name")
-@click.argument("units", type=UNITS)
-@at_once_option
-@since_option
-@wait_option
-@confirmations_option
-@broker_option
-@terminal_option
-@installed_option
-@network_option
-@settings_option
-@json_option
+@_order
 def sell(name: str, units: int, **options: Any) -> None:
     """The user NAME sells UNITS units. The station's agent must run, as `energyshare dispatch station` does it."""
     _serve(name, Service.ACQUIRE, units, **options)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 
 from energyshare.chain import devnet
 from energyshare.cli.extras import installed
+from energyshare.cli.options import Command
 from energyshare.cli.output import console_for, table, write_json
 from energyshare.dispatch.scenario import Outcome, Scenario, run
 from energyshare.experiments.scenario_network import scenario_network
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from energyshare.experiments.experiment3 import Experiment3, RowReplay
 
 __all__ = ["experiment_3", "options"]
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def options(command: Command) -> Command:

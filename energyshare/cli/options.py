@@ -21,6 +21,7 @@ __all__ = [
     "AMOUNT",
     "DEFAULT_RECORD",
     "SIDE",
+    "Command",
     "chain_option",
     "network_option",
     "open_network",

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ from energyshare.dispatch.rules import Service
 from energyshare.dispatch.schedule import Schedule
 from energyshare.dispatch.station_client import ReportPolicy, StationClient
 from energyshare.dispatch.terminals import Directory, StationTerminalMeter, TerminalCommands, TerminalRegister
+from energyshare.durable import write_whole
 from energyshare.errors import EnergyShareError
 from energyshare.network import Network
 from energyshare.physical.gateway import Gateway
@@ -83,14 +82,7 @@ class SiteRecord:
         """Readable by its owner alone, whatever stood there; the whole of it or nothing. Raises SiteError."""
         body = json.dumps({"users": {name: asdict(way) for name, way in self.users.items()}}, indent=2)
         try:
-            descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-            try:
-                with os.fdopen(descriptor, "w") as file:
-                    file.write(body + "\n")
-                Path(temporary).replace(path)
-            except BaseException:
-                Path(temporary).unlink()
-                raise
+            write_whole(path, body + "\n")
         except OSError as error:
             raise SiteError(f"cannot write {path}: {error.strerror}; name a writable folder") from error
 
@@ -109,11 +101,13 @@ class SiteRecord:
 class _End:
     """A connection to a party's own terminal, to be closed."""
 
-    def __init__(self, network: Network, schedule: Schedule, name: str, way: Way) -> None:
+    def __init__(
+        self, network: Network, schedule: Schedule, name: str, way: Way, directory: Directory | None = None
+    ) -> None:
         self._schedule = schedule
         self._account = network.account(Side.SCHEDULE, name)
         self._terminal = terminal_of(name)
-        self._directory = directory_of(network, schedule)
+        self._directory = directory or directory_of(network, schedule)
         self._gateway = Gateway(BrokerAddress.parse(way.broker), {self._terminal: way.terminal})
         self._commands = TerminalCommands(self._gateway, self._directory, self._account)
         self._gateway.start()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from energyshare.deployment.actors import Party, PartyKind
+from energyshare.durable import write_whole
 from energyshare.errors import EnergyShareError
 from energyshare.side import Side
 
@@ -73,15 +73,7 @@ class NetworkRecord:
         }
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-            try:
-                with os.fdopen(descriptor, "w") as file:
-                    json.dump(body, file, indent=2)
-                    file.write("\n")
-                Path(temporary).replace(path)
-            except BaseException:
-                Path(temporary).unlink()
-                raise
+            write_whole(path, json.dumps(body, indent=2) + "\n")
         except OSError as error:
             raise RecordError(f"cannot write {path}: {error.strerror}; name a writable folder") from error
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -32,7 +32,7 @@ from energyshare.physical.device import DeviceError, SimulatedStorage
 from energyshare.physical.feeder import Balance, Feeder
 from energyshare.physical.link import BrokerAddress
 from energyshare.physical.reporting import Margins, report_due
-from energyshare.physical.storage import Storage
+from energyshare.physical.storage import WHOLE_BP, Storage
 from energyshare.physical.terminal import StationTerminal, Terminal, UserTerminal
 from energyshare.side import Side
 
@@ -50,10 +50,9 @@ def storage_of(state: StationState) -> Storage:
 
     What the converter loses on the way out is stored beside it, in cells as much larger.
     """
-    whole = 10_000
     return Storage(
-        capacity_wh=-(-state.capacity * whole // DISCHARGE_EFFICIENCY_BP),
-        initial_wh=-(-state.stored * whole // DISCHARGE_EFFICIENCY_BP),
+        capacity_wh=-(-state.capacity * WHOLE_BP // DISCHARGE_EFFICIENCY_BP),
+        initial_wh=-(-state.stored * WHOLE_BP // DISCHARGE_EFFICIENCY_BP),
         max_power_w=MAX_POWER_W,
         charge_efficiency_bp=CHARGE_EFFICIENCY_BP,
         discharge_efficiency_bp=DISCHARGE_EFFICIENCY_BP,
@@ -121,14 +120,10 @@ class Site:
         directory = directory_of(network, schedule)
         keys: dict[str, LocalAccount] = {terminal_of(name): Account.create() for name in (*users, *numbers)}
         with ExitStack() as closing:
-            embedded = None if broker is not None else closing.enter_context(Broker())
-
-            def terminal_address(terminal: str) -> BrokerAddress:
-                return embedded.terminal(terminal) if embedded else replace(_given(broker), user=terminal)
+            accounts = closing.enter_context(Broker()) if broker is None else _GivenBroker(broker)
 
             def way_to(terminal: str) -> Way:
-                name = f"{terminal}-gateway"
-                address = embedded.gateway(name, [terminal]) if embedded else replace(_given(broker), user=name)
+                address = accounts.gateway(f"{terminal}-gateway", [terminal])
                 return Way(address.url, keys[terminal].address)
 
             terminals: dict[str, Terminal] = {}
@@ -151,7 +146,7 @@ class Site:
                     UserTerminal(
                         terminal,
                         feeder.user(terminal),
-                        terminal_address(terminal),
+                        accounts.terminal(terminal),
                         account=keys[terminal],
                         trusted=network.party(name).addresses[Side.SCHEDULE],
                         journal=journal(terminal),
@@ -164,15 +159,16 @@ class Site:
                     StationTerminal(
                         terminal,
                         feeder.station(terminal, storages[name]),
-                        terminal_address(terminal),
+                        accounts.terminal(terminal),
                         account=keys[terminal],
                         trusted=network.account(Side.SCHEDULE, name).address,
                         journal=journal(terminal),
                         meters=feeder.meters(terminal),
                     )
                 )
-                end = closing.enter_context(StationEnd(network, schedule, name, way_to(terminal)))
+                end = closing.enter_context(StationEnd(network, schedule, name, way_to(terminal), directory))
                 clients[name] = end.agent(number, policy, confirmations=confirmations, keeps=keeps)
+            embedded = accounts if isinstance(accounts, Broker) else None
             record = SiteRecord({name: way_to(terminal_of(name)) for name in users})
             return cls(network, schedule, feeder, storages, terminals, clients, record, embedded, closing.pop_all())
 
@@ -239,9 +235,17 @@ class Site:
         thread.start()
 
 
-def _given(broker: BrokerAddress | None) -> BrokerAddress:
-    assert broker is not None
-    return broker
+@dataclass(frozen=True, slots=True)
+class _GivenBroker:
+    """A broker that somebody else runs, who has made the accounts."""
+
+    address: BrokerAddress
+
+    def terminal(self, terminal: str) -> BrokerAddress:
+        return replace(self.address, user=terminal)
+
+    def gateway(self, name: str, terminals: Iterable[str]) -> BrokerAddress:
+        return replace(self.address, user=name)
 
 
 def _lines(schedule: Schedule, directory: Directory) -> dict[tuple[str, str], int]:

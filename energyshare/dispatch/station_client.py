@@ -278,11 +278,7 @@ class StationClient:
         report = self._policy(stored_wh, chain_says, self.schedule.rules())
         if report is None:
             return None
-        said = (
-            *(chain_says.transfers, report.stored is not None, report.stored or 0),
-            *((None, False, True).index(flag) for flag in (report.can_supply, report.can_acquire)),
-        )
-        digest, _ = turn.take(self.schedule.dispatch.functions.report(self.station, said), wait)
+        digest, _ = turn.take(self.schedule.report_call(self.station, report), wait)
         return Step(
             Act.REPORTED, f"{report.stored} Wh, supply {report.can_supply}, acquire {report.can_acquire}", digest
         )

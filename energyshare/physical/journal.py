@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from energyshare.durable import open_database
 from energyshare.errors import EnergyShareError
 from energyshare.physical.messages import Command, MeterReading, Result, decode, encoded
 
@@ -51,13 +51,7 @@ class Journal:
         """Open or create the file; None keeps it in memory, for terminals that die with their simulated device."""
         self._lock = threading.Lock()
         try:
-            if path is not None:
-                path.parent.mkdir(parents=True, exist_ok=True)
-            self._database = sqlite3.connect(
-                ":memory:" if path is None else path, check_same_thread=False, isolation_level=None
-            )
-            weakref.finalize(self, self._database.close)
-            self._database.execute("PRAGMA synchronous = EXTRA")
+            self._database = open_database(self, path)
             for statement in _SCHEMA:
                 self._database.execute(statement)
             row = self._database.execute("SELECT expires FROM forgotten").fetchone()
